@@ -1,0 +1,1 @@
+"""Those who use a device: transports and drivers."""

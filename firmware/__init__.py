@@ -1,0 +1,1 @@
+"""Images that a guest or a device runs, and the loader for them."""
