@@ -1,0 +1,170 @@
+"""What a device is made of, and where all devices are found.
+
+A ``Device`` gathers what the data rooms describe: identity, configuration space, BARs, rings, mailboxes, structures,
+sources. It says by name which class in ``emulators`` behaves like it, so that nothing in here needs to import one.
+
+Devices are found through the entry-point group ``regmodel.devices`` (ours as well as yours), or as ``path/to/file.py:NAME``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from construct import Construct
+
+from regmodel.errors import UsageError
+from regmodel.registers import Bar
+from regmodel.sources import Source
+
+GROUP = "regmodel.devices"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What enumeration reads. ``class_code`` is base class, sub-class and programming interface in 24 bits."""
+
+    vendor: int
+    device: int
+    class_code: int
+    revision: int = 0
+    subsystem_vendor: int = 0
+    subsystem: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.vendor:04x}:{self.device:04x}"
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """One format of a ring's entries. ``btf`` names the kernel type (``module:type.member``) that must agree with it."""
+
+    name: str
+    schema: Construct
+    doc: str
+    sources: tuple[Source, ...]
+    btf: str | None = None
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A descriptor ring: its formats, and the registers (arrays by queue) that place it.
+
+    ``base`` are the low and high address registers, ``length`` is in bytes; ``device_writes`` are the formats that the
+    device writes back in place.
+    """
+
+    name: str
+    doc: str
+    base: tuple[str, str]
+    length: str
+    head: str
+    tail: str
+    control: str
+    formats: tuple[Descriptor, ...]
+    device_writes: tuple[Descriptor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Message:
+    """One mailbox message. ``schema`` describes all of its words; ``sender`` and ``receiver`` are ``VF`` or ``PF``."""
+
+    name: str
+    number: int
+    sender: str
+    receiver: str
+    schema: Construct
+    doc: str
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """A message channel: the register that hands it over, the window that holds it, and what is said through it."""
+
+    name: str
+    doc: str
+    control: str
+    memory: str
+    words: int
+    messages: tuple[Message, ...]
+    sources: tuple[Source, ...] = ()
+
+    def find(self, number: int, sender: str) -> Message | None:
+        """The message that ``sender`` numbers so, or None."""
+        return next((m for m in self.messages if m.number == number and m.sender == sender), None)
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device, whole. ``model`` is ``module:attribute`` of what behaves like it, looked up by whoever emulates it."""
+
+    name: str
+    title: str
+    doc: str
+    identity: Identity
+    config: Bar
+    bars: Mapping[int, Bar]
+    model: str
+    msix_vectors: int = 0
+    msix_bar: int | None = None
+    rings: tuple[Ring, ...] = ()
+    mailboxes: tuple[Mailbox, ...] = ()
+    structures: Mapping[str, Construct] = field(default_factory=dict)
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    """What differs between silicon variants of one family, by name (queues, byte orders)."""
+    drivers: tuple[str, ...] = ()
+    """Stock drivers it was proven with: Linux modules and DPDK PMDs."""
+    sources: tuple[Source, ...] = ()
+
+    def register_bar(self, name: str) -> tuple[int, Bar]:
+        """The BAR (index and description) that holds register ``name``. Raises ``UsageError`` listing near names."""
+        for index, bar in self.bars.items():
+            if name in bar.entries:
+                return index, bar
+        import difflib
+
+        every = [entry for bar in self.bars.values() for entry in bar.entries]
+        near = difflib.get_close_matches(name, every, n=3) or every[:5]
+        hint = f"did you mean {', '.join(near)}? `regmodel show {self.name}` lists all"
+        raise UsageError(f"{self.name} has no register {name!r}; {hint}")
+
+
+def devices() -> dict[str, Device]:
+    """All installed devices by name."""
+    return {ep.name: ep.load() for ep in sorted(entry_points(group=GROUP), key=lambda ep: ep.name)}
+
+
+def find(name: str) -> Device:
+    """A device by its name, or by ``path/to/file.py:NAME``. Raises ``UsageError`` which says what there is."""
+    if ".py:" in name:
+        return _from_file(name)
+    for ep in entry_points(group=GROUP):
+        if ep.name == name:
+            found = ep.load()
+            if not isinstance(found, Device):
+                raise UsageError(f"entry point {ep.value} of group {GROUP} is no regmodel.catalogue.Device")
+            return found
+    known = ", ".join(sorted(ep.name for ep in entry_points(group=GROUP)))
+    raise UsageError(f"unknown device {name!r}; known: {known}; or name a description as path/to/file.py:NAME")
+
+
+def _from_file(name: str) -> Device:
+    path, _, attribute = name.rpartition(":")
+    if not Path(path).is_file():
+        raise UsageError(f"{path}: no such file (devices from a file are named path/to/file.py:NAME)")
+    spec = importlib.util.spec_from_file_location(f"regmodel_device_{Path(path).stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    found = getattr(module, attribute, None)
+    if not isinstance(found, Device):
+        raise UsageError(f"{path} has no regmodel.catalogue.Device named {attribute!r}")
+    return found

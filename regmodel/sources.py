@@ -1,0 +1,82 @@
+"""Where a fact comes from: a document and its section, or a file and its symbol.
+
+A source stands on the register, field, descriptor or message that it proves. A symbol can be resolved by a machine:
+``tests/regmodel/test_sources.py`` looks each one up in Debian's ``linux-source`` or ``libdpdk-dev`` and compares its
+value with the description, so a source is a claim that can fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Source:
+    """The root of all sources. ``confidence`` is how sure it makes us: ``datasheet``, ``driver``, ``model``, ``observed``."""
+
+    @property
+    def confidence(self) -> str:
+        return "datasheet"
+
+
+@dataclass(frozen=True)
+class Document(Source):
+    """A section of a published document, e.g. ``Document("Intel 82576EB datasheet 2.63", "8.10.9")``."""
+
+    title: str
+    section: str
+
+    def __str__(self) -> str:
+        return f"{self.title} §{self.section}"
+
+
+@dataclass(frozen=True)
+class Symbol(Source):
+    """A preprocessor symbol of a public source tree.
+
+    ``package`` is Debian's name of the tree (``linux-source``, ``libdpdk-dev``), ``file`` a path below it, ``name`` the
+    macro or enumerator, ``index`` the argument of a function-like macro that the first instance answers to.
+    """
+
+    package: str
+    file: str
+    name: str
+    index: int | None = None
+
+    @property
+    def confidence(self) -> str:
+        return "driver"
+
+    def __str__(self) -> str:
+        call = "" if self.index is None else f"({self.index})"
+        return f"{self.package}:{self.file} {self.name}{call}"
+
+
+@dataclass(frozen=True)
+class Reading(Source):
+    """What a source file shows that is no symbol: a function, a structure, a sequence."""
+
+    package: str
+    file: str
+    what: str
+
+    @property
+    def confidence(self) -> str:
+        return "model" if self.package == "qemu" else "driver"
+
+    def __str__(self) -> str:
+        return f"{self.package}:{self.file} {self.what}"
+
+
+@dataclass(frozen=True)
+class Observed(Source):
+    """Seen on a running device that nobody here wrote; ``what`` says which and how to see it again."""
+
+    what: str
+
+    @property
+    def confidence(self) -> str:
+        return "observed"
+
+    def __str__(self) -> str:
+        return f"observed: {self.what}"
