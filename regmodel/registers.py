@@ -25,7 +25,7 @@ touched by drivers and described nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -204,12 +204,19 @@ class Window(Subconstruct):  # type: ignore[misc]
     """
 
     def __init__(
-        self, at: int, layout: Construct, access: Access, *sources: Source, mappable: bool = False, why: str = ""
+        self,
+        at: int,
+        layout: Construct,
+        access: Access,
+        *sources: Source,
+        mappable: bool = False,
+        survives: Iterable[ResetCause] = (),
+        why: str = "",
     ) -> None:
         super().__init__(layout)
         self.where = declaring_line()
         self.kind, self.at, self.access, self.sources = Kind.WINDOW, at, access, sources
-        self.mappable, self.why = mappable, why
+        self.mappable, self.survives, self.why = mappable, frozenset(survives), why
         self.offsets = (at,)
         self.status = Status.IMPLEMENTED
         self.is_array = False
