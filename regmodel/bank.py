@@ -42,14 +42,14 @@ class Cause(Enum):
 
 
 class Path(str):
-    """The path of one register instance, ``rdt[1]``, with its parts: ``name`` and ``index`` (0 where there is no array)."""
+    """The path of one register instance, ``rdt[1]``, with its parts: ``name`` and ``instance`` (0 where there is no array)."""
 
     name: str
-    index: int
+    instance: int
 
     def __new__(cls, name: str, index: int | None) -> Path:
         self = super().__new__(cls, name if index is None else f"{name}[{index}]")
-        self.name, self.index = name, index or 0
+        self.name, self.instance = name, index or 0
         return self
 
 
