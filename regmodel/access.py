@@ -105,7 +105,10 @@ class Access:
         return self.name
 
 
-_LANGUAGE = frozenset({"regmodel.access", "regmodel.bits", "regmodel.registers", "regmodel.sources", "construct.core"})
+_LANGUAGE = frozenset(
+    {f"regmodel.{room}" for room in ("access", "bits", "registers", "layout", "keys", "sources", "catalogue")}
+    | {"construct.core", "functools"}
+)
 
 
 def declaring_line() -> str:

@@ -157,11 +157,12 @@ class Bits(Adapter):  # type: ignore[misc]
     reserved ones keep what they must be (0). Unknown names and values that do not fit raise ``ValueError``.
     """
 
-    def __init__(self, word: Construct, *fields: Field) -> None:
+    def __init__(self, word: Construct, *fields: Field, path: str = "bits") -> None:
+        """``path`` is what errors call the word: a register knows its offset before it is given its name."""
         super().__init__(word)
         self.where = declaring_line()
         self.word_width = 8 * int(word.sizeof())
-        self.fields = elaborate(fields, self.word_width, "bits", self.where)
+        self.fields = elaborate(fields, self.word_width, path, self.where)
         self.named = {f.name: f for f in self.fields if f.name}
 
     def _emitparse(self, code: Any) -> str:

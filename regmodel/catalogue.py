@@ -18,6 +18,7 @@ from typing import Any
 from construct import Construct
 
 from regmodel.errors import UsageError
+from regmodel.keys import Keys
 from regmodel.registers import Bar
 from regmodel.sources import Source
 
@@ -71,7 +72,9 @@ class Ring:
 
 @dataclass(frozen=True)
 class Message:
-    """One mailbox message. ``schema`` describes all of its words; ``sender`` and ``receiver`` are ``VF`` or ``PF``."""
+    """One mailbox message. ``schema`` describes all of its words; ``sender`` and ``receiver`` are parties of the channel
+    as its specification calls them, e.g. ``VF`` and ``PF``.
+    """
 
     name: str
     number: int
@@ -84,14 +87,18 @@ class Message:
 
 @dataclass(frozen=True)
 class Mailbox:
-    """A message channel: the register that hands it over, the window that holds it, and what is said through it."""
+    """A message channel and what is said through it.
+
+    ``control`` is the register that hands a message over, ``memory`` the window of ``words`` 32-bit words that holds it;
+    they are empty where messages travel through rings (admin queues, VMBus).
+    """
 
     name: str
     doc: str
-    control: str
-    memory: str
-    words: int
-    messages: tuple[Message, ...]
+    control: str = ""
+    memory: str = ""
+    words: int = 0
+    messages: tuple[Message, ...] = ()
     sources: tuple[Source, ...] = ()
 
     def find(self, number: int, sender: str) -> Message | None:
@@ -99,26 +106,21 @@ class Mailbox:
         return next((m for m in self.messages if m.number == number and m.sender == sender), None)
 
 
-@dataclass(frozen=True)
-class Device:
-    """One device, whole. ``model`` is ``module:attribute`` of what behaves like it, looked up by whoever emulates it."""
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What is known of a device's interface, whole or a fragment of it, behind whatever front end: it can be shown and
+    decoded. Nothing in here says that it is a PCI function or that something behaves like it: ``Device`` does.
+    """
 
     name: str
     title: str
     doc: str
-    identity: Identity
-    config: Bar
-    bars: Mapping[int, Bar]
-    model: str
-    msix_vectors: int = 0
-    msix_bar: int | None = None
+    bars: Mapping[int, Bar] = field(default_factory=dict)
     rings: tuple[Ring, ...] = ()
     mailboxes: tuple[Mailbox, ...] = ()
     structures: Mapping[str, Construct] = field(default_factory=dict)
-    variant: Mapping[str, Any] = field(default_factory=dict)
-    """What differs between silicon variants of one family, by name (queues, byte orders)."""
-    drivers: tuple[str, ...] = ()
-    """Stock drivers it was proven with: Linux modules and DPDK PMDs."""
+    """Layouts that are neither BAR, ring nor message, by name."""
+    keys: tuple[Keys, ...] = ()
     sources: tuple[Source, ...] = ()
 
     def register_bar(self, name: str) -> tuple[int, Bar]:
@@ -132,6 +134,21 @@ class Device:
         near = difflib.get_close_matches(name, every, n=3) or every[:5]
         hint = f"did you mean {', '.join(near)}? `regmodel show {self.name}` lists all"
         raise UsageError(f"{self.name} has no register {name!r}; {hint}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device(Description):
+    """A PCI function, whole. ``model`` is ``module:attribute`` of what behaves like it, looked up by whoever emulates it."""
+
+    identity: Identity
+    config: Bar
+    model: str
+    msix_vectors: int = 0
+    msix_bar: int | None = None
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    """What differs between silicon variants of one family, by name (queues, byte orders)."""
+    drivers: tuple[str, ...] = ()
+    """Stock drivers it was proven with: Linux modules and DPDK PMDs."""
 
 
 def devices() -> dict[str, Device]:

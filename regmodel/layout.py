@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from construct import Adapter, Array, Bytes, Const, Construct, FormatField, Padded, Struct
 
+from regmodel.access import declaring_line
 from regmodel.bits import Bits, Field
 from regmodel.errors import DescriptionError
 from regmodel.registers import Bar, Register, Window, unwrap
@@ -54,7 +55,8 @@ class Layout:
         """All leaves in one unpack, in the order of ``names``. Raises ``DescriptionError`` when byte orders are mixed."""
         orders = {leaf.big_endian for leaf in self.leaves if leaf.size > 1 and not leaf.is_bytes}
         if len(orders) > 1:
-            raise DescriptionError("mixed-endian", self.leaves[0].path, "layout", "byte orders are mixed: no single struct")
+            path = self.leaves[0].path
+            raise DescriptionError("mixed-endian", path, declaring_line(), "byte orders are mixed: no single struct")
         text, at = [">" if orders == {True} else "<"], 0
         for leaf in self.leaves:
             if leaf.offset > at:
@@ -137,4 +139,6 @@ def _walk(subcon: Construct, path: str, offset: int, doc: str = "", fields: tupl
         case Window() | Padded() | Const() | Adapter():
             yield from _walk(inner.subcon, path, offset, doc, fields)
         case _:
-            raise DescriptionError("not-fixed", path or "?", "layout", f"{type(inner).__name__} has no fixed layout")
+            raise DescriptionError(
+                "not-fixed", path or "?", declaring_line(), f"{type(inner).__name__} has no fixed layout"
+            )

@@ -29,11 +29,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from construct import Construct, Container, Int8ul, Int16ul, Int32ul, Int64ul, ListContainer, Subconstruct
 
-from regmodel.access import Access, declaring_line
+from regmodel.access import Access, OnWrite, declaring_line
 from regmodel.bits import Bits, Field
 from regmodel.errors import DescriptionError
 from regmodel.function import ResetCause
@@ -98,15 +98,18 @@ class Register(Subconstruct):  # type: ignore[misc]
         self.is_array = isinstance(at, Each)
         self.of, self.banked_by, self.pair = of, banked_by, pair
         self.resets = reset if isinstance(reset, Mapping) else {ResetCause.POWER_ON: reset}
+        path = f"{kind.value}@{at.base if isinstance(at, Each) else at:#x}"  # its name comes later, by ``/``
         self.sources = tuple(w for w in what if isinstance(w, Source))
-        self.whole = next((w for w in what if isinstance(w, Access)), None)
-        given: tuple[Field, ...]
+        given = tuple(w for w in what if isinstance(w, Field))
+        wholes = [w for w in what if isinstance(w, Access)]
+        if len(self.sources) + len(given) + len(wholes) < len(what) or len(wholes) + bool(given) != 1:
+            text = "takes either one access or its fields, and sources; nothing else"
+            raise DescriptionError("register-what", path, self.where, text)
+        self.whole = wholes[0] if wholes else None
         if self.whole is not None:
             given = (Field(self.whole, 0, width, name="value", where=self.where),)
-        else:
-            given = tuple(w for w in what if isinstance(w, Field))
         word = WORDS[width]
-        super().__init__(word if self.whole is not None else Bits(word, *given))
+        super().__init__(word if self.whole is not None else Bits(word, *given, path=path))
         self.fields: tuple[Field, ...] = given if self.whole is not None else self.subcon.fields
 
     def _emitparse(self, code: Any) -> str:
@@ -265,6 +268,11 @@ class Policy:
 Entry: TypeAlias = Register | Window
 
 
+def _owns_its_state(entry: Entry | None) -> TypeGuard[Register]:
+    """A plain register which is one state: no alias, no bank, no event."""
+    return isinstance(entry, Register) and entry.kind is Kind.PLAIN and entry.banked_by is None
+
+
 def unwrap(subcon: Construct) -> tuple[str, str, Construct]:
     """The name, doc string and inside of a construct under any number of ``Renamed`` (each ``*`` or ``/`` adds one)."""
     name, doc = "", ""
@@ -280,7 +288,8 @@ class Bar(Construct):  # type: ignore[misc]
 
     ``entries`` maps names to ``Register`` or ``Window``, in order of declaration; ``docs_of`` holds their doc strings.
     Raises ``DescriptionError``: ``entry-name``, ``entry-kind``, ``entry-duplicate``, ``entry-outside``, ``entry-misaligned``,
-    ``entry-overlap``, ``array-stride``, ``alias-target``, ``bank-select``, ``reset-value``.
+    ``entry-overlap``, ``array-stride``, ``array-empty``, ``window-access``, ``alias-target``, ``bank-select``, ``once-shared``,
+    ``reset-value``.
     """
 
     def __init__(self, name: str, size: int, *entries: Construct, policy: Policy = Policy(), doc: str = "") -> None:
@@ -309,8 +318,12 @@ class Bar(Construct):  # type: ignore[misc]
         taken: list[tuple[int, int, str]] = []
         for name, e in self.entries.items():
             path = f"{self.bar}.{name}"
-            if isinstance(e, Register) and isinstance(e.at, Each) and e.at.count > 1 and e.at.stride < e.size:
+            if isinstance(e, Register) and isinstance(e.at, Each) and e.at.stride < e.size:
                 raise DescriptionError("array-stride", path, e.where, f"stride {e.at.stride:#x} is less than {e.size} bytes")
+            if not e.offsets:
+                raise DescriptionError("array-empty", path, e.where, "an array has one element at least")
+            if isinstance(e, Window) and (e.access.side_effects or not e.access.readable):
+                raise DescriptionError("window-access", path, e.where, f"memory is read and stored, it is not {e.access}")
             for i, offset in enumerate(e.offsets):
                 at = f"{path}[{i}]" if e.is_array else path
                 if isinstance(e, Register) and offset % e.size:
@@ -331,12 +344,19 @@ class Bar(Construct):  # type: ignore[misc]
             path = f"{self.bar}.{name}"
             if e.of is not None:
                 target = self.entries.get(e.of)
-                if not isinstance(target, Register) or target.kind is not Kind.PLAIN or target.width != e.width:
+                if not _owns_its_state(target) or target.width != e.width:
                     raise DescriptionError("alias-target", path, e.where, f"{e.of} is no plain {e.width}-bit register")
                 if len(target.offsets) != len(e.offsets):
                     raise DescriptionError("alias-target", path, e.where, f"{e.of} is an array of another length")
-            if e.banked_by is not None and not isinstance(self.entries.get(e.banked_by[0]), Register):
-                raise DescriptionError("bank-select", path, e.where, f"there is no register {e.banked_by[0]} to select by")
+            if e.banked_by is not None:
+                select, count = e.banked_by
+                index = self.entries.get(select)
+                if not _owns_its_state(index) or index.is_array:
+                    raise DescriptionError("bank-select", path, e.where, f"{select} is no plain single register to select by")
+                if count < 1:
+                    raise DescriptionError("bank-select", path, e.where, "a bank has one instance at least")
+            if not _owns_its_state(e) and any(f.access.onwrite is OnWrite.ONCE for f in e.fields):
+                raise DescriptionError("once-shared", path, e.where, "write-once bits need a plain register of their own")
             for cause, value in e.resets.items():
                 if not 0 <= value < 1 << e.width:
                     raise DescriptionError("reset-value", path, e.where, f"{value:#x} ({cause.value}) exceeds {e.width} bits")
