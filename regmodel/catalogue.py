@@ -123,6 +123,19 @@ class Description:
     keys: tuple[Keys, ...] = ()
     sources: tuple[Source, ...] = ()
 
+    @property
+    def schemas(self) -> dict[str, Construct]:
+        """Everything with a layout that is no BAR, by name: descriptors, messages, structures."""
+        found = {d.name: d.schema for ring in self.rings for d in (*ring.formats, *ring.device_writes)}
+        found |= {m.name: m.schema for box in self.mailboxes for m in box.messages}
+        return {**found, **self.structures}
+
+    def schema(self, name: str) -> Construct:
+        """One of ``schemas``. Raises ``UsageError`` listing what there is."""
+        if name not in self.schemas:
+            raise UsageError(f"{self.name} has no descriptor or message {name!r}; it has {', '.join(self.schemas)}")
+        return self.schemas[name]
+
     def register_bar(self, name: str) -> tuple[int, Bar]:
         """The BAR (index and description) that holds register ``name``. Raises ``UsageError`` listing near names."""
         for index, bar in self.bars.items():

@@ -1,0 +1,1 @@
+"""The commands that emulate, boot, watch and steer: ``serve``, ``vm``, ``trace``, ``ctl``."""
