@@ -1,0 +1,118 @@
+"""Trees of Debian packages: what the lab takes from Debian, unpacked into the cache by mmdebstrap, never installed.
+
+May not enter: what the packages are for. The packages come from trixie and trixie-backports, over the mirror that this
+machine's apt uses, and are checked against the Debian archive keys: nothing unauthenticated is unpacked.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from emulators.qemu.cache import Cache, digest
+from emulators.qemu.errors import LabError
+
+SUITE = "trixie"
+BACKPORTS = "trixie-backports"
+FALLBACK_MIRROR = "http://deb.debian.org/debian"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")  # bookworm's, since 2023.3+deb12u2, has trixie's keys
+MULTIARCH = "usr/lib/x86_64-linux-gnu"
+LOADER = f"{MULTIARCH}/ld-linux-x86-64.so.2"
+
+_NEVER_NEEDED = ("./dev", "./proc", "./sys", "./var", "./usr/share/doc", "./usr/share/man", "./usr/share/locale",
+                 "./usr/share/info", "./usr/include")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Some packages and all that they depend on, unpacked side by side.
+
+    ``release`` is the suite that apt prefers; ``without`` are paths (``./usr/...``) that nobody here reads.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    release: str = SUITE
+    without: tuple[str, ...] = field(default=())
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}-{digest('tree 1', self.release, *self.packages, *_NEVER_NEEDED, *self.without)}"
+
+    def path(self, cache: Cache) -> Path:
+        """Where the tree is; unpacked first if it is not in the cache."""
+        what = f"fetching {self.name} (Debian {self.release}: {', '.join(self.packages)})"
+        return cache.entry("trees", self.key, self._unpack, what)
+
+    def _unpack(self, part: Path) -> None:
+        need("mmdebstrap", "apt-get install mmdebstrap")
+        if not KEYRING.exists():
+            raise LabError(f"no Debian archive keys in {KEYRING}: apt-get install debian-archive-keyring")
+        part.mkdir()
+        sources = "".join(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n" for suite in (SUITE, BACKPORTS))
+        build = ["mmdebstrap", "--variant=extract", "--format=tar", f'--aptopt=APT::Default-Release "{self.release}"',
+                 *(f"--aptopt={option}" for option in proxies()), f"--include={','.join(self.packages)}", SUITE, "-", "-"]
+        unpack = ["tar", "-x", "--no-same-owner", "-C", str(part),
+                  *(f"--exclude={path}" for path in (*_NEVER_NEEDED, *self.without))]
+        log = part.with_suffix(".log")
+        with log.open("wb") as stderr, subprocess.Popen(
+                build, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr) as maker:
+            assert maker.stdin is not None and maker.stdout is not None
+            maker.stdin.write(sources.encode())
+            maker.stdin.close()
+            unpacked = subprocess.run(unpack, stdin=maker.stdout, stderr=stderr, check=False)
+            maker.stdout.close()
+        if maker.returncode or unpacked.returncode:
+            raise LabError(f"fetching {self.name} failed: {reason(log)} (all of it: {log})")
+        log.unlink()
+        for name in ("bin", "sbin", "lib", "lib64"):  # merged /usr, which the base-files package would have made
+            if not (part / name).exists():
+                (part / name).symlink_to(f"usr/{name}")
+
+
+def reason(log: Path) -> str:
+    """The line of an mmdebstrap log that says why: apt's first error, or else the last line."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("E:", "Err:", "W: GPG")) or "tar:" in line]
+    return (errors or lines or ["no message"])[0 if errors else -1].strip()
+
+
+def need(program: str, remedy: str) -> str:
+    """The path of a program of this machine, or an error that says how to get it."""
+    found = shutil.which(program)
+    if found is None:
+        raise LabError(f"{program} is not installed: {remedy}")
+    return found
+
+
+def mirror(apt: Path = Path("/etc/apt")) -> str:
+    """The Debian mirror of this machine's apt sources, or deb.debian.org. Security and third-party archives do not count."""
+    listings = sorted(apt.glob("sources.list.d/*.sources")) + [apt / "sources.list", *sorted(apt.glob("sources.list.d/*.list"))]
+    for path in listings:
+        if not path.is_file():
+            continue
+        text = path.read_text(errors="replace")
+        found = re.findall(r"^URIs:\s*(\S+)", text, re.M) if path.suffix == ".sources" else \
+            re.findall(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)", text, re.M)
+        for uri in found:
+            if urlsplit(uri).scheme in ("http", "https") and urlsplit(uri).path.rstrip("/").endswith("/debian"):
+                return str(uri).rstrip("/")
+    return FALLBACK_MIRROR
+
+
+def proxies() -> list[str]:
+    """This machine's apt proxies as apt options: mmdebstrap's own apt does not read the host's configuration."""
+    try:
+        dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return re.findall(r'^(Acquire::https?::Proxy(?:::\S+)? ".+");$', dump, re.M)
+
+
+def own_loader(tree: Path, program: Path, argv0: str | None = None) -> list[str]:
+    """The arguments that run a program of a tree with the tree's own C library, on a host with another one."""
+    return [str(tree / LOADER), "--library-path", str(tree / MULTIARCH), "--argv0", argv0 or str(program), str(program)]

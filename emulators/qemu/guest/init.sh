@@ -1,0 +1,15 @@
+#!/usr/bin/busybox sh
+# The first process of a guest: mounts what Linux programs expect and hands over to the agent. It decides nothing.
+export PATH=/usr/sbin:/usr/bin HOME=/root TERM=linux
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mkdir -p /dev/pts /dev/hugepages /run /tmp /root /mnt
+mount -t devpts pts /dev/pts
+mount -t tmpfs run /run
+mount -t debugfs debug /sys/kernel/debug
+mount -t tracefs trace /sys/kernel/tracing
+ln -s /proc/self/fd /dev/fd
+hostname guest
+ip link set lo up
+exec busybox sh /etc/lab/agent.sh

@@ -1,0 +1,82 @@
+"""QMP, QEMU's control protocol, for code that does not run in an event loop. The protocol itself is ``qemu.qmp``.
+
+May not enter: what is asked. Each call lends its own thread to a private asyncio loop, so a monitor that nobody uses costs
+nothing, and no second thread runs beside a device's data path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from emulators.qemu.errors import GuestDied, GuestError, GuestTimeout
+
+
+class Monitor:
+    """A QMP session over a connected socket. Times are in seconds."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: Any = None
+
+    def execute(self, command: str, arguments: Mapping[str, object] | None = None, timeout: float = 30.0) -> Any:
+        """The ``return`` value of a QMP command. GuestError says what QEMU refused."""
+        from qemu.qmp import ExecuteError
+
+        client = self._connected(timeout)
+        try:
+            return self._wait(client.execute(command, dict(arguments or {})), timeout, f"QMP {command}")
+        except ExecuteError as error:
+            raise GuestError(f"QEMU refuses {command}: {error}") from error
+
+    def event(self, name: str, timeout: float = 30.0) -> dict[str, Any]:
+        """The next event of that name, the ones already received included; others which came before it are dropped."""
+        client = self._connected(timeout)
+
+        async def awaited() -> dict[str, Any]:
+            while True:
+                message = await client.events.get()
+                if message["event"] == name:
+                    return dict(message)
+
+        return dict(self._wait(awaited(), timeout, f"QMP event {name}"))
+
+    def close(self) -> None:
+        """End the session. Safe to call more than once."""
+        if self._loop is None:
+            self._socket.close()
+            return
+        from qemu.qmp import QMPError
+
+        try:
+            self._loop.run_until_complete(asyncio.wait_for(self._client.disconnect(), 5))
+        except (QMPError, OSError, EOFError, asyncio.TimeoutError):
+            pass  # QEMU is gone already, which is what most ends look like
+        self._loop.close()
+        self._loop = None
+
+    def _connected(self, timeout: float) -> Any:
+        if self._loop is None:
+            import logging
+
+            from qemu.qmp import QMPClient
+
+            logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # its errors arrive as exceptions
+            self._loop = asyncio.new_event_loop()
+            self._client = QMPClient("lab")
+            self._wait(self._client.connect(self._socket), timeout, "QMP greeting")
+        return self._client
+
+    def _wait(self, coroutine: Any, timeout: float, what: str) -> Any:
+        from qemu.qmp import ConnectError, ExecInterruptedError, StateError
+
+        assert self._loop is not None
+        try:
+            return self._loop.run_until_complete(asyncio.wait_for(coroutine, timeout))
+        except asyncio.TimeoutError as error:
+            raise GuestTimeout(f"{what}: QEMU did not answer in {timeout:.0f} s") from error
+        except (ConnectError, ExecInterruptedError, StateError, EOFError, OSError) as error:
+            raise GuestDied(f"{what}: QEMU is gone") from error
