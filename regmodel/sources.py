@@ -36,12 +36,20 @@ class Symbol(Source):
 
     ``package`` is Debian's name of the tree (``linux-source``, ``libdpdk-dev``), ``file`` a path below it, ``name`` the
     macro or enumerator, ``index`` the argument of a function-like macro that the first instance answers to.
+
+    What it must equal: the offset of a register, the mask of a field (or the lowest bit, for a name in ``_SHIFT``), the
+    number of a message or device. ``of`` says that it is instead the number of that named value of the field, in place.
+    ``base`` is added first (a capability's symbols count from the capability), then ``shift`` bits go to the left (some
+    symbols count from a byte inside of the word; negative for a mask that is written to the left of its place).
     """
 
     package: str
     file: str
     name: str
     index: int | None = None
+    base: int = 0
+    shift: int = 0
+    of: str | None = None
 
     @property
     def confidence(self) -> str:
