@@ -36,7 +36,7 @@ def decode(
         console.print(decode_bytes(found.schema(descriptor), hex_bytes(text)))
         return
     if register is None or value is None:
-        raise UsageError(f"give a register and its value, e.g. `regmodel decode {device} {next(iter(found.bars[0].entries))} 0x0`")
+        raise UsageError(f"give a register and its value, e.g. `regmodel decode {device} status 0x80`")
     _, bar = found.register_bar(register.partition("[")[0].lower())
     console.print(decode_register(bar.entries[register.partition("[")[0].lower()], number(value)))
 

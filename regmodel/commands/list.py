@@ -29,4 +29,4 @@ def list_devices(
     per_port = {port: [n for n in range(8) if n % ports == port] for port in range(ports)}
     numbering = "; ".join(f"port {port}: VF{', VF'.join(map(str, numbers))}, ..." for port, numbers in per_port.items())
     console.print(f"\nVFs of a card of {ports} port{'s' if ports > 1 else ''} are numbered across its ports: {numbering}")
-    console.print(f"{len(found)} devices. `regmodel show DEVICE` draws one; `regmodel vm --device DEVICE` boots a guest with it.")
+    console.print("`regmodel show DEVICE` draws one; `regmodel vm --device DEVICE` boots a guest with it.")
