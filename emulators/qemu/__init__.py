@@ -6,4 +6,6 @@ from emulators.qemu.lab import Lab
 from emulators.qemu.machine import RawDevice, VfioUser
 from emulators.qemu.vm import VM
 
-__all__ = ["VM", "CommandFailed", "GuestDied", "GuestError", "GuestTimeout", "Lab", "LabError", "RawDevice", "Result", "VfioUser"]
+__all__ = [
+    "VM", "CommandFailed", "GuestDied", "GuestError", "GuestTimeout", "Lab", "LabError", "RawDevice", "Result", "VfioUser",
+]

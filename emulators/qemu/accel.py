@@ -15,7 +15,12 @@ from emulators.qemu.cache import Cache, digest, say
 from emulators.qemu.errors import LabError
 
 # Unpacks, computes and switches processes for about 3 s: what a half-working KVM dies of.
-PROBE = "end=$(($(cut -d. -f1 /proc/uptime) + 3)); while [ $(cut -d. -f1 /proc/uptime) -lt $end ]; do head -c 1000000 /dev/urandom | sha256sum > /dev/null; done; echo alive"
+PROBE = """
+now() { cut -d. -f1 /proc/uptime; }
+end=$(($(now) + 3))
+while [ "$(now)" -lt $end ]; do head -c 1000000 /dev/urandom | sha256sum > /dev/null; done
+echo alive
+"""
 
 
 @dataclass(frozen=True)
@@ -51,4 +56,6 @@ def choose(cache: Cache, key: str, probe: Callable[[], str], device: Path = Path
 
     problem = cache.entry("accel", digest("probe 1", boot, key), make).read_text()
     cache.prune("accel", 8)
-    return Accelerator("tcg", f"a probe guest failed under KVM: {problem}") if problem else Accelerator("kvm", "a probe guest ran on it")
+    if problem:
+        return Accelerator("tcg", f"a probe guest failed under KVM: {problem}")
+    return Accelerator("kvm", "a probe guest ran on it")

@@ -20,7 +20,8 @@ NEEDED = (11, 0)  # the first release line whose vfio-user-pci this project is p
 PROGRAM = "qemu-system-x86_64"
 TREE = debian.Tree(
     "qemu", ("qemu-system-x86",), debian.BACKPORTS,
-    without=("./usr/lib/systemd", "./usr/lib/udev", "./usr/share/qemu/keymaps", "./usr/share/icons", "./usr/bin/qemu-system-i386"),
+    without=("./usr/lib/systemd", "./usr/lib/udev", "./usr/share/qemu/keymaps", "./usr/share/icons",
+             "./usr/bin/qemu-system-i386"),
 )
 
 

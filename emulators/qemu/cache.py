@@ -22,8 +22,8 @@ from pathlib import Path
 
 def default_root() -> Path:
     """``$XDG_CACHE_HOME/regmodel``, by default ``~/.cache/regmodel`` (XDG Base Directory Specification 0.8)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "regmodel"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "regmodel"
 
 
 def digest(*parts: str | bytes) -> str:

@@ -91,7 +91,8 @@ def need(program: str, remedy: str) -> str:
 
 def mirror(apt: Path = Path("/etc/apt")) -> str:
     """The Debian mirror of this machine's apt sources, or deb.debian.org. Security and third-party archives do not count."""
-    listings = sorted(apt.glob("sources.list.d/*.sources")) + [apt / "sources.list", *sorted(apt.glob("sources.list.d/*.list"))]
+    parts = apt / "sources.list.d"
+    listings = [*sorted(parts.glob("*.sources")), apt / "sources.list", *sorted(parts.glob("*.list"))]
     for path in listings:
         if not path.is_file():
             continue

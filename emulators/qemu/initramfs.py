@@ -7,6 +7,7 @@ copies it into the guest's memory in no time, while unpacking under TCG takes so
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from importlib import resources
@@ -23,7 +24,8 @@ KEEP = 24  # so many archives stay in the cache: each set of modules makes anoth
 _NECESSARY_NODES = (  # what the kernel and init need before /dev is mounted come with devtmpfs; only the folders are made here
     "dev", "proc", "sys", "run", "tmp", "root", "mnt", "etc", "var",
 )
-_LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "etc/mtab": "/proc/self/mounts",
+_LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run",
+          "etc/mtab": "/proc/self/mounts",
           "usr/lib64/ld-linux-x86-64.so.2": f"/{debian.LOADER}"}
 _FILES = {"etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", "etc/group": "root:x:0:\n",
           "etc/hosts": "127.0.0.1 localhost\n", "root/.bashrc": "PS1='guest \\w # '\n"}
@@ -40,11 +42,10 @@ def build(cache: Cache, kernel: Kernel, wanted: tuple[str, ...] = (), own: tuple
             raise LabError(f"no module {path}: give the path of a .ko file built for Linux {kernel.release}")
     kits = tuple(dict.fromkeys(("base", *kits)))
     trees = [userspace.KITS[kit].tree.key if kit in userspace.KITS else kit for kit in kits]
-    takes = [repr(userspace.KITS[kit].take) for kit in kits if kit in userspace.KITS]
     scripts = _scripts()
-    key = digest("initramfs 1", kernel.release, str(kernel.modules), *sorted(map(modules.canonical, wanted)), "own",
-                 *(f"{path.name} {file_digest(path)}" for path in own), "kits", *trees, *takes, *scripts.values(),
-                 repr(_LINKS), repr(_FILES))
+    makers = (Path(module.__file__ or "").read_bytes() for module in (cpio, modules, userspace, sys.modules[__name__]))
+    key = digest(kernel.release, str(kernel.modules), *sorted(map(modules.canonical, wanted)), "own",
+                 *(f"{path.name} {file_digest(path)}" for path in own), "kits", *trees, *scripts.values(), *makers)
 
     def make(part: Path) -> None:
         entries = dict(_skeleton(scripts))

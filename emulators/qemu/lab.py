@@ -20,7 +20,7 @@ from emulators.qemu.errors import LabError
 from emulators.qemu.machine import Device, Machine
 from emulators.qemu.vm import VM, Together
 
-_FOR_SHARE = ("9p", "9pnet_virtio")
+_FOR_SHARE = ("9p",)
 _FOR_ROOTFS = (*_FOR_SHARE, "overlay")
 
 
@@ -108,13 +108,21 @@ class Lab:
 
     def _probe(self) -> str:
         """Boot and load a guest under KVM; "" where it ran well."""
-        from emulators.qemu.errors import GuestError
+        from emulators.qemu.errors import GuestError, GuestTimeout
 
         kernel = kernels.get(self.cache)
         vm = self._machine(Machine(kernel.image, initramfs.build(self.cache, kernel)), "kvm", (), "kvm-probe")
         try:
             vm.start()
-            vm.agent.ready(20)
+            for _ in range(20):  # one that stops in its tracks is known as soon as QEMU says so
+                try:
+                    vm.agent.ready(1)
+                    break
+                except GuestTimeout:
+                    if vm.qmp("query-status")["status"] != "running":
+                        return "QEMU reports an internal error"
+            else:
+                return "the guest does not reach user space"
             return "" if vm.run(accel.PROBE, 20).text == "alive" else "it computed nonsense"
         except GuestError as error:
             return str(error)

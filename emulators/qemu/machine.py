@@ -99,7 +99,7 @@ class Machine:
             raise LabError(f"{len(self.devices)} devices are more than the machine's {_LAST_SLOT} slots")
 
     def placed(self) -> list[Placed]:
-        """The devices with their ids and addresses: ``dev0``, ``dev1``, ... in slots 1, 2, ..., or behind ``rp0``, ``rp1``, ..."""
+        """The devices with ids and addresses: ``dev0``, ``dev1``, ... in slots 1, 2, ..., or behind ``rp0``, ``rp1``, ..."""
         result = []
         for number, device in enumerate(self.devices):
             properties = dict(device.properties())
@@ -115,7 +115,7 @@ class Machine:
 
 
 def command_line(machine: Machine, accelerator: str, log: Path, agent: int, stream: int, terminal: int, qmp: int) -> list[str]:
-    """QEMU's arguments. ``agent``, ``stream``, ``terminal`` and ``qmp`` are the numbers of connected sockets that it inherits."""
+    """QEMU's arguments. ``agent``, ``stream``, ``terminal`` and ``qmp`` number the connected sockets that it inherits."""
     line = [
         "-M", f"q35,memory-backend=ram{',kernel-irqchip=split' if machine.viommu else ''}",
         "-accel", "kvm" if accelerator == "kvm" else "tcg,thread=multi", "-cpu", "host" if accelerator == "kvm" else "max",
@@ -130,12 +130,13 @@ def command_line(machine: Machine, accelerator: str, log: Path, agent: int, stre
         line += ["-device", "intel-iommu,intremap=on,caching-mode=on"]
     line += ["-device", f"virtio-serial-pci,id=serial,addr={_SERIAL_SLOT:#x}"]
     for name, fd in (("agent", agent), ("stream", stream)):
-        line += ["-chardev", f"socket,id={name},fd={fd}", "-device", f"virtserialport,bus=serial.0,chardev={name},name=lab.{name}"]
+        line += ["-chardev", f"socket,id={name},fd={fd}",
+                 "-device", f"virtserialport,bus=serial.0,chardev={name},name=lab.{name}"]
     line += ["-chardev", f"socket,id=terminal,fd={terminal}", "-device", "virtconsole,bus=serial.0,chardev=terminal"]
-    for tag, folder, slot, access in (("share", machine.share, _SHARE_SLOT, "off"), ("rootfs", machine.rootfs, _ROOTFS_SLOT, "on")):
-        if folder is not None:
-            line += ["-fsdev", f"local,id={tag},path={folder},security_model=none,readonly={access}",
-                     "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag},addr={slot:#x}"]
+    if machine.share is not None:
+        line += _folder("share", machine.share, _SHARE_SLOT, readonly="off")
+    if machine.rootfs is not None:
+        line += _folder("rootfs", machine.rootfs, _ROOTFS_SLOT, readonly="on")
     line += machine.arguments
     if machine.root_port:
         for number in range(max(1, len(machine.devices))):
@@ -145,6 +146,11 @@ def command_line(machine: Machine, accelerator: str, log: Path, agent: int, stre
     return line
 
 
+def _folder(tag: str, folder: Path, slot: int, readonly: str) -> list[str]:
+    return ["-fsdev", f"local,id={tag},path={folder},security_model=none,readonly={readonly}",
+            "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag},addr={slot:#x}"]
+
+
 def root_port(number: int) -> str:
     """A root port ``rpN``, whose one slot can be plugged while the guest runs."""
     return f"pcie-root-port,id=rp{number},chassis={number + 1},slot={number + 1},addr={_FIRST_SLOT + number:#x}"
@@ -152,7 +158,8 @@ def root_port(number: int) -> str:
 
 def kernel_arguments(machine: Machine) -> str:
     """The kernel's command line; what the user appends comes last, and so wins."""
-    return " ".join([*KERNEL_ARGUMENTS, *(["intel_iommu=on"] if machine.viommu else []), *([machine.append] if machine.append else [])])
+    iommu = ("intel_iommu=on",) if machine.viommu else ()
+    return " ".join((*KERNEL_ARGUMENTS, *iommu, machine.append)).strip()
 
 
 def names(devices: Sequence[Device]) -> str:

@@ -17,12 +17,18 @@ from pathlib import Path
 
 from emulators.qemu.errors import LabError
 
+# What a module asks the kernel to load when it runs (request_module), which no ``depends`` tells.
+REQUESTED_LATER = {
+    "vfio": ("vfio_iommu_type1",),  # drivers/vfio/container.c: vfio_container_init
+    "9p": ("9pnet_virtio",),  # net/9p/mod.c: v9fs_get_trans_by_name, alias "9p-virtio"
+}
+
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 
 
 def canonical(name: str) -> str:
     """A module's name as the kernel spells it: ``vfio-pci`` is ``vfio_pci``; a path counts by its file name."""
-    name = os.path.basename(name)
+    name = Path(name).name
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name.replace("-", "_")
@@ -89,13 +95,17 @@ def closure(folder: Path | None, wanted: Iterable[str], own: Iterable[Path] = ()
         if name not in files:
             if name in linked_in:
                 return
-            raise LabError(f"the kernel has no module {name}{needed_by}" + ("" if folder else ": no --modules folder was given"))
+            hint = "" if folder is not None else ": no --modules folder was given"
+            raise LabError(f"the kernel has no module {name}{needed_by}{hint}")
         visiting.add(name)
         data = read(files[name])
         for other in needs(data):
             if other in files or other not in linked_in:
                 visit(other, f", which {name} needs")
         loaded[name] = data
+        for other in REQUESTED_LATER.get(name, ()):
+            if other in files:
+                visit(other, "")
 
     for name in [*map(canonical, wanted), *(canonical(path.name) for path in own)]:
         visit(name, "")

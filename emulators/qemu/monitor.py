@@ -7,6 +7,7 @@ nothing, and no second thread runs beside a device's data path.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -51,10 +52,8 @@ class Monitor:
             return
         from qemu.qmp import QMPError
 
-        try:
+        with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):  # QEMU is gone already, as at most ends
             self._loop.run_until_complete(asyncio.wait_for(self._client.disconnect(), 5))
-        except (QMPError, OSError, EOFError, asyncio.TimeoutError):
-            pass  # QEMU is gone already, which is what most ends look like
         self._loop.close()
         self._loop = None
 
@@ -76,7 +75,7 @@ class Monitor:
         assert self._loop is not None
         try:
             return self._loop.run_until_complete(asyncio.wait_for(coroutine, timeout))
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             raise GuestTimeout(f"{what}: QEMU did not answer in {timeout:.0f} s") from error
         except (ConnectError, ExecInterruptedError, StateError, EOFError, OSError) as error:
             raise GuestDied(f"{what}: QEMU is gone") from error

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from emulators.qemu import debian
 from emulators.qemu.cache import Cache
@@ -30,11 +31,13 @@ KITS = {
         debian.Tree("guest", ("busybox-static", "bash", "dash", "iproute2", "ethtool", "pciutils", "iputils-ping", "kmod")),
         ("usr/bin/busybox", "usr/bin/bash", "usr/bin/dash", "usr/bin/ip", "usr/sbin/ip", "usr/sbin/tc", "usr/sbin/bridge",
          "usr/sbin/ethtool", "usr/bin/lspci", "usr/bin/setpci", "usr/bin/ping", "usr/bin/kmod",
-         "usr/share/misc/pci.ids", *(f"usr/sbin/{name}" for name in ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod"))),
+         "usr/share/misc/pci.ids",
+         *(f"usr/sbin/{name}" for name in ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod"))),
     ),
     "dpdk": Kit(
-        debian.Tree("dpdk", ("dpdk-dev", "librte-net-e1000-25", "librte-bus-pci25", "librte-mempool-ring25")),
-        ("usr/bin/dpdk-testpmd", "usr/bin/dpdk-proc-info",
+        debian.Tree("dpdk", ("dpdk-dev", "librte-net-e1000-25", "librte-bus-pci25", "librte-mempool-ring25",
+                             "coreutils")),
+        ("usr/bin/dpdk-testpmd", "usr/bin/dpdk-proc-info", "usr/libexec/coreutils/libstdbuf.so",
          *(f"{debian.MULTIARCH}/dpdk/pmds-25.0/librte_{name}.so*"
            for name in ("net_e1000", "bus_pci", "bus_vdev", "mempool_ring", "net_ring", "net_null"))),
     ),
@@ -101,8 +104,8 @@ def _needed(path: Path) -> list[str]:
     with path.open("rb") as file:
         if file.read(4) != b"\x7fELF":
             return []
-        dynamic = ELFFile(file).get_section_by_name(".dynamic")
-        return [tag.needed for tag in dynamic.iter_tags("DT_NEEDED")] if dynamic is not None else []
+        dynamic: Any = ELFFile(file).get_section_by_name(".dynamic")
+        return [str(tag.needed) for tag in dynamic.iter_tags("DT_NEEDED")] if dynamic is not None else []
 
 
 def _entry(tree: Path, path: Path) -> Entry:

@@ -27,6 +27,7 @@ from emulators.qemu.monitor import Monitor
 
 BOOT_TIMEOUT = 90.0  # seconds; user space is there after 3 on an idle machine
 _SHARE, _ROOTFS = "/mnt/share", "/mnt/rootfs"
+_9P = "trans=virtio,version=9p2000.L,msize=512000"
 
 
 class VM:
@@ -47,6 +48,9 @@ class VM:
         self._sockets: list[socket.socket] = []
         self._said = b""
         self.command: list[str] = []
+        self.agent: Agent
+        self.monitor: Monitor
+        self._terminal: socket.socket
 
     # -- lifecycle ------------------------------------------------------------------------------------------------
 
@@ -56,7 +60,8 @@ class VM:
         ours, theirs = zip(*(socket.socketpair() for _ in range(4)), strict=True)
         self._sockets = list(ours)
         fds = [sock.fileno() for sock in theirs]
-        self.command = [*self._qemu.command, *machine.command_line(self.spec, self._accelerator, self._folder / "console.log", *fds)]
+        console = self._folder / "console.log"
+        self.command = [*self._qemu.command, *machine.command_line(self.spec, self._accelerator, console, *fds)]
         setpriv = shutil.which("setpriv")
         guard = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
         self._started = time.monotonic()
@@ -74,7 +79,7 @@ class VM:
         self.agent.ready(BOOT_TIMEOUT)
         self.boot_seconds = time.monotonic() - self._started
         if self.spec.share is not None:
-            self._raw_run(f"mkdir -p {_SHARE} && mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 share {_SHARE}").check()
+            self._raw_run(f"mkdir -p {_SHARE} && mount -t 9p -o {_9P} share {_SHARE}").check()
         if self.spec.rootfs is not None:
             self._enter_rootfs()
         if self._load:
@@ -265,7 +270,7 @@ class VM:
         """The user's tree, read-only from the host, under a layer in memory that takes the writes."""
         steps = [
             "mkdir -p /mnt/lower /mnt/layer " + _ROOTFS,
-            "mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,ro,cache=loose rootfs /mnt/lower",
+            f"mount -t 9p -o {_9P},ro,cache=loose rootfs /mnt/lower",
             "mount -t tmpfs layer /mnt/layer && mkdir /mnt/layer/upper /mnt/layer/work",
             f"mount -t overlay -o lowerdir=/mnt/lower,upperdir=/mnt/layer/upper,workdir=/mnt/layer/work overlay {_ROOTFS}",
             f"cd {_ROOTFS} && mkdir -p dev proc sys run tmp mnt/share lib/modules",

@@ -1,6 +1,7 @@
 #!/usr/bin/busybox sh
 # The first process of a guest: mounts what Linux programs expect and hands over to the agent. It decides nothing.
 export PATH=/usr/sbin:/usr/bin HOME=/root TERM=linux
+chmod 755 / # the kernel leaves it world-writable, which DPDK refuses to load drivers under
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
