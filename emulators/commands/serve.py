@@ -1,0 +1,99 @@
+"""``regmodel serve``: devices on vfio-user sockets, for any QEMU >= 10.1."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regmodel.errors import UsageError
+
+if TYPE_CHECKING:
+    from emulators.serve import Wanted
+
+
+def serve(
+    devices: Annotated[list[str], typer.Argument(help="what to serve, one word per function: a name or file.py:NAME")],
+    socket: Annotated[list[Path], typer.Option(help="Unix socket of each function, in the same order")],
+    net: Annotated[list[str], typer.Option(help="packet back end of each port's uplink, see below")] = [],  # noqa: B006
+    ports: Annotated[int, typer.Option(help="Ethernet ports of a card: 1, 2 or 4", min=1, max=4)] = 1,
+    control: Annotated[Path | None, typer.Option(help="control socket; default: the first socket's path with .ctl")] = None,
+    trust_memory: Annotated[bool, typer.Option(help="map guest memory that could be truncated (hugetlbfs, files) too")] = False,
+    dma_wire: Annotated[str, typer.Option(help="DMA messages as spec, or qemu-10: 10.1/10.2, unproven")] = "spec",
+    option: Annotated[list[str], typer.Option(help="a property of the card, NAME=VALUE")] = [],  # noqa: B006
+    spin: Annotated[int, typer.Option(help="microseconds of busy polling before sleeping")] = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log more")] = False,
+) -> None:
+    """Serve devices over vfio-user until stopped (Ctrl-C, SIGTERM). Prints the QEMU arguments to attach them.
+
+    \b
+    regmodel serve igbvf --socket /tmp/vf0.sock
+    regmodel serve igbvf igbvf --socket /tmp/vf0.sock --socket /tmp/vf1.sock --net tap:tap0
+
+    Functions of one name are the VFs of one card: they share its ports, PF and L2 switch.
+
+    \b
+    --net none                                  no uplink (default)
+    --net tap:NAME                              a TAP interface of this host
+    --net pcap:in=FILE,out=FILE[,pace=real]     frames from and to pcap or pcapng files
+    --net dgram:local=ADDR,remote=ADDR          as QEMU's -netdev dgram; ADDR is /path or host:port
+    --net stream:listen=ADDR|connect=ADDR       as QEMU's -netdev stream
+    --net gen:rate=PPS|max,size=N,flows=N,seed=N,count=N
+    --net sink:                                 counts and checksums
+    """
+    import gc
+    import logging
+    import signal
+
+    from emulators.loop import Loop
+    from emulators.serve import Running, Wanted
+    from regmodel.catalogue import find
+
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="regmodel: %(message)s")
+    if len(devices) != len(socket):
+        raise UsageError(f"{len(devices)} devices but {len(socket)} sockets: give one --socket for each device")
+    if len(set(socket)) != len(socket):
+        raise UsageError("two functions cannot share a socket: give each its own --socket")
+    if ports == 3:
+        raise UsageError("a card has 1, 2 or 4 ports")
+    wanted = [Wanted(name, find(name), path) for name, path in zip(devices, socket, strict=True)]
+    control = control or Path(f"{socket[0]}.ctl")
+    loop = Loop(spin_ns=1000 * spin)
+    running = Running(
+        loop, wanted, nets=net, ports=ports, control=control, trust_memory=trust_memory, dma_wire=dma_wire,
+        options=_options(option),
+    )  # fmt: skip
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: loop.stop())
+    try:
+        print(instructions(wanted, [s.name for s in running.served], control), flush=True)
+        gc.collect()
+        gc.freeze()
+        loop.run()
+    finally:
+        running.close()
+
+
+def _options(given: list[str]) -> dict[str, str]:
+    options = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--option {text}: write it as NAME=VALUE")
+        options[name] = value
+    return options
+
+
+def instructions(wanted: list[Wanted], names: list[str], control: Path) -> str:
+    """What a user pastes into a QEMU command line to attach what is served."""
+    lines = ["# add these to any QEMU >= 11.0 (its memory must be shared; sizes are yours to choose):"]
+    lines.append("  -machine q35,memory-backend=ram -object memory-backend-memfd,id=ram,size=1G,share=on \\")
+    for i, (w, name) in enumerate(zip(wanted, names, strict=True)):
+        socket = {"type": "unix", "path": str(w.socket.absolute())}
+        device = json.dumps({"driver": "vfio-user-pci", "socket": socket})
+        end = " \\" if i + 1 < len(wanted) else ""
+        lines.append(f"  -device '{device}'{end}    # {name}: {w.device.title}" if not end else f"  -device '{device}'{end}")
+    lines.append(f"# watch it with `regmodel trace {control}`, steer it with `regmodel ctl {control} ...`; stop with Ctrl-C")
+    return "\n".join(lines)

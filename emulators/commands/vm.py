@@ -1,0 +1,118 @@
+"""``regmodel vm``: a guest with emulated devices and their stock driver, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regmodel.errors import UsageError
+
+command_settings = {"context_settings": {"allow_interspersed_args": False}}
+
+
+def vm(
+    command: Annotated[list[str] | None, typer.Argument(help="what to run in the guest, after --; none: a console")] = None,
+    device: Annotated[list[str], typer.Option(help="attach this device; may be repeated (VFs of one card)")] = [],  # noqa: B006
+    net: Annotated[list[str], typer.Option(help="uplink of each port, as `regmodel serve --net`")] = [],  # noqa: B006
+    ports: Annotated[int, typer.Option(help="Ethernet ports of a card", min=1, max=4)] = 1,
+    socket: Annotated[list[Path], typer.Option(help="attach what is served at this socket already")] = [],  # noqa: B006
+    driver: Annotated[str | None, typer.Option(help="load this kernel module instead of the stock driver; - for none")] = None,
+    module: Annotated[list[Path], typer.Option(help="your own FILE.ko in place of the stock one of that name")] = [],  # noqa: B006
+    kernel: Annotated[str, typer.Option(help="7.2, 6.12, or the path of your bzImage")] = "7.2",
+    modules: Annotated[Path | None, typer.Option(help="/lib/modules/VERSION of your kernel")] = None,
+    rootfs: Annotated[Path | None, typer.Option(help="run in this root file system (a folder of the host, not written to)")] = None,
+    share: Annotated[Path | None, typer.Option(help="a folder of the host, writable at /mnt/share in the guest")] = None,
+    append: Annotated[str, typer.Option(help="more words for the kernel's command line")] = "",
+    memory: Annotated[str, typer.Option(help="RAM of the guest")] = "256M",
+    cpus: Annotated[int, typer.Option(help="virtual CPUs", min=1)] = 1,
+    viommu: Annotated[bool, typer.Option(help="put the devices behind an intel-iommu (vfio-pci in the guest needs it)")] = False,
+    hotplug: Annotated[bool, typer.Option(help="put each device below a root port of its own")] = False,
+    kit: Annotated[list[str], typer.Option(help="more programs in the guest: dpdk, iperf3, tcpdump")] = [],  # noqa: B006
+    timeout: Annotated[float, typer.Option(help="seconds that the command may take")] = 3600.0,
+    trace: Annotated[Path | None, typer.Option(help="save what the driver said to the device, for `regmodel trace FILE`")] = None,
+) -> None:
+    """Boot a guest with devices attached and their stock driver loaded, run a command in it, exit with its status.
+
+    \b
+    regmodel vm --device igbvf -- ip -s link show eth0
+    regmodel vm --device igbvf                          # a console; leave with `exit`
+    regmodel vm --device igbvf --module ./igbvf.ko -- ethtool -i eth0
+    regmodel vm --device igbvf --kernel ./bzImage --modules ./lib/modules/6.18.0 -- dmesg
+    """
+    import os
+    import shlex
+    import sys
+    from contextlib import ExitStack
+
+    from emulators.process import ServerProcess
+    from emulators.qemu import Lab, VfioUser
+    from regmodel.catalogue import find
+
+    if not device and not socket:
+        raise UsageError("name a --device to attach (see `regmodel list`) or a --socket where one is served")
+    stock = [name for spec in device for name in find(spec).drivers[:1]] if driver is None else [driver]
+    wanted: list[str | Path] = [*dict.fromkeys(name for name in stock if name != "-"), *module]
+    own = {path.name.split(".ko")[0].replace("-", "_") for path in module}
+    wanted = [m for m in wanted if not (isinstance(m, str) and m.replace("-", "_") in own)]
+    with ExitStack() as stack:
+        sockets = list(socket)
+        if device:
+            server = stack.enter_context(ServerProcess(device, nets=net, ports=ports))
+            sockets = [*server.sockets, *sockets]
+            if trace is not None:
+                stack.enter_context(_recording(server.control_path, trace))
+        machine = Lab().vm(
+            devices=[VfioUser(str(path)) for path in sockets], modules=wanted, kernel=_kernel(kernel), modules_dir=modules,
+            memory=memory, cpus=cpus, viommu=viommu, root_port=hotplug, share=share, rootfs=rootfs, kits=kit, append=append,
+        )  # fmt: skip
+        with machine as guest:
+            if command:
+                status = guest.stream(shlex.join(command), _out(sys.stdout.fileno()), timeout)
+            else:
+                from emulators.qemu.console import interact
+
+                status = interact(guest)
+    sys.stdout.flush()
+    raise typer.Exit(status if 0 <= status <= 255 else os.EX_SOFTWARE)
+
+
+vm.command_settings = command_settings  # type: ignore[attr-defined]
+
+
+def _kernel(text: str) -> str | Path:
+    if "/" in text or Path(text).is_file():
+        if not Path(text).is_file():
+            raise UsageError(f"{text}: no such kernel image; give 7.2, 6.12 or the path of a bzImage")
+        return Path(text)
+    return text
+
+
+def _out(fd: int):  # type: ignore[no-untyped-def]
+    import os
+
+    def write(data: bytes) -> None:
+        while data:
+            data = data[os.write(fd, data) :]
+
+    return write
+
+
+def _recording(control: Path, path: Path):  # type: ignore[no-untyped-def]
+    """``regmodel trace --save`` beside the guest."""
+    import contextlib
+    import subprocess
+    import sys
+
+    @contextlib.contextmanager
+    def recorder():  # type: ignore[no-untyped-def]
+        command = [sys.executable, "-m", "regmodel.cli", "trace", str(control), "--save", str(path)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+    return recorder()

@@ -1,0 +1,131 @@
+"""A ``regmodel serve`` in a process of its own: for the commands that boot guests, the demo, tests and benchmarks.
+
+A server belongs in a process of its own because its port wants a core, and because what drives a guest waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from emulators.control.client import ControlClient
+from regmodel.errors import RegmodelError
+
+READY = "# watch it"
+START_TIMEOUT = 20.0
+
+
+class ServerProcess:
+    """``with ServerProcess(["igbvf", "igbvf"]) as server:`` serves two VFs of one port at ``server.sockets``.
+
+    ``nets`` one per port; ``python`` are interpreter options. Raises ``RegmodelError`` with the server's own one line when it
+    does not start. Its standard error is kept in ``server.log``.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[str],
+        *,
+        nets: Sequence[str] = (),
+        ports: int = 1,
+        options: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        folder: Path | None = None,
+    ) -> None:
+        self._own_folder = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="regmodel-serve-"))
+        self.devices = list(devices)
+        self.sockets = [self.folder / f"vf{i}.sock" for i in range(len(devices))]
+        self.control_path = self.folder / "control.ctl"
+        self.log = self.folder / "server.log"
+        self.command = [sys.executable, "-m", "regmodel.cli", "serve", *devices]
+        for path in self.sockets:
+            self.command += ["--socket", str(path)]
+        for net in nets:
+            self.command += ["--net", net]
+        for name, value in (options or {}).items():
+            self.command += ["--option", f"{name}={value}"]
+        self.command += ["--ports", str(ports), "--control", str(self.control_path), *arguments]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> ServerProcess:
+        """Start it and wait until it listens."""
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
+        said, deadline = b"", time.monotonic() + START_TIMEOUT
+        stdout = self._process.stdout
+        assert stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            while READY.encode() not in said:
+                chunk = os.read(stdout.fileno(), 65536) if selector.select(deadline - time.monotonic()) else b""
+                if not chunk:
+                    self.stop(keep=True)
+                    lines = self.log.read_text(errors="replace").strip().splitlines()
+                    raise RegmodelError((lines or ["the server did not start"])[-1].removeprefix("regmodel: "))
+                said += chunk
+        return self
+
+    def control(self) -> ControlClient:
+        """A new connection to its control socket."""
+        return ControlClient(self.control_path)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def cpu_seconds(self) -> float:
+        """User and system time that it has used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def private_bytes(self) -> int:
+        """Its private memory, guest RAM not counted."""
+        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        return 1024 * sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
+
+    def stop(self, keep: bool = False) -> int:
+        """End it (SIGTERM, then SIGKILL after 5 s) and return its exit status."""
+        if self._process is None:
+            return 0
+        if self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
+            self._process.kill()
+        status = self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        if self._own_folder and not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return status
+
+    def __enter__(self) -> ServerProcess:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop(keep=error is not None)
+
+
+def raise_open_files() -> None:
+    """Allow as many descriptors as the system lets us: a VM with a vIOMMU may hand over thousands."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

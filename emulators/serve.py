@@ -1,0 +1,270 @@
+"""Puts a served card together: description, model, PCI function, vfio-user socket, packet back end, control socket.
+
+This is the only place that knows all of these rooms. ``Running`` is what ``regmodel serve``, the demo and the tests start,
+and what the control socket looks at and steers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emulators.control.protocol import EventKind
+from emulators.control.server import ControlServer, Emit
+from emulators.fabric.backends import parse
+from emulators.loop import Loop
+from emulators.model import Card, Slot, load_card
+from emulators.pci.function import PciFunction
+from emulators.vfio_user.memory import Files
+from emulators.vfio_user.server import Server
+from regmodel.bank import Bank, Cause, Record
+from regmodel.catalogue import Device
+from regmodel.errors import UsageError
+from regmodel.function import CONFIG_REGION, Buffer, Irq, ResetCause
+
+_log = logging.getLogger("regmodel.serve")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One device to serve: ``spec`` as the user named it, the description that it named, and the socket to serve it on."""
+
+    spec: str
+    device: Device
+    socket: Path
+
+
+class Served:
+    """One function that is being served."""
+
+    def __init__(self, name: str, wanted: Wanted, card: Card, slot: Slot, function: PciFunction, server: Server) -> None:
+        self.name, self.wanted, self.card, self.slot = name, wanted, card, slot
+        self.function, self.server = function, server
+
+    @property
+    def device(self) -> Device:
+        return self.wanted.device
+
+    def banks(self) -> dict[int, Bank]:
+        """All register files by region index, configuration space included."""
+        return {**self.function.model.banks, CONFIG_REGION: self.function.config}
+
+
+class Running:
+    """Devices being served by one loop. Everything listens as soon as it is made; ``loop.run()`` serves.
+
+    ``nets`` are ``--net`` forms, one per port in order; ports without one have no uplink. Devices of one kind are the VFs
+    of one card of ``ports`` ports. Raises ``UsageError``; nothing is left behind then.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        wanted: Sequence[Wanted],
+        *,
+        nets: Sequence[str] = (),
+        ports: int = 1,
+        control: Path | None = None,
+        trust_memory: bool = False,
+        dma_wire: str = "spec",
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.loop = loop
+        self.served: list[Served] = []
+        self.cards: list[Card] = []
+        self.control_server: ControlServer | None = None
+        self._emit: Emit | None = None
+        try:
+            self._build(wanted, ports, options or {}, trust_memory, dma_wire)
+            self._attach(nets)
+            if control is not None:
+                self.control_server = ControlServer(loop, control, self)
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(
+        self, wanted: Sequence[Wanted], ports: int, options: Mapping[str, str], trust_memory: bool, dma_wire: str
+    ) -> None:
+        files = Files(trust=trust_memory)
+        kinds = list(dict.fromkeys(w.spec for w in wanted))
+        for kind in kinds:
+            same = [w for w in wanted if w.spec == kind]
+            card = load_card(same[0].device, self.loop, ports=ports, **options)
+            self.cards.append(card)
+            if len(same) > len(card.slots):
+                raise UsageError(f"a card of {ports} ports has {len(card.slots)} {kind} functions, not {len(same)}")
+            for w, slot in zip(same, card.slots, strict=False):
+                name = slot.name if len(kinds) == 1 else f"{kind}.{slot.name}"
+                function = PciFunction(w.device, self.loop, slot, name=name)
+                server = Server(self.loop, function, w.socket, files=files, dma_wire=dma_wire)
+                self.served.append(Served(name, w, card, slot, function, server))
+
+    def _attach(self, nets: Sequence[str]) -> None:
+        ports = [port for card in self.cards for port in card.ports]
+        if len(nets) > len(ports):
+            raise UsageError(f"{len(nets)} --net for {len(ports)} ports: give one per port, or --ports")
+        for port, net in zip(ports, nets, strict=False):
+            port.switch.attach(parse(net), self.loop)
+
+    def close(self) -> None:
+        """Stop serving; sockets disappear, clients are disconnected."""
+        if self.control_server is not None:
+            self.control_server.close()
+        for served in self.served:
+            served.server.close()
+        for card in self.cards:
+            for port in card.ports:
+                with contextlib.suppress(OSError):
+                    port.switch.detach()
+
+    def find(self, name: str) -> Served:
+        """A served function by name. Raises ``UsageError`` listing them."""
+        for served in self.served:
+            if served.name == name:
+                return served
+        raise UsageError(f"there is no function {name!r}; there are {', '.join(s.name for s in self.served)}")
+
+    # -- what the control socket looks at and steers (emulators.control.server.Steerable) ------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        from importlib.metadata import version
+
+        return {
+            "regmodel": version("regmodel"),
+            "now": self.loop.now(),
+            "functions": [
+                {
+                    "name": s.name,
+                    "device": s.wanted.spec,
+                    "id": str(s.device.identity),
+                    "socket": str(s.wanted.socket.absolute()),
+                    "connected": s.server.connection is not None,
+                    "bars": {index: bar.size for index, bar in s.device.bars.items()},
+                }
+                for s in self.served
+            ],
+        }
+
+    def stats(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            s.name: {
+                "device errors": dict(s.function.diagnoses),
+                "messages": s.server.connection.counters() if s.server.connection is not None else {},
+            }
+            for s in self.served
+        }
+        for number, card in enumerate(self.cards):
+            found["card" if len(self.cards) == 1 else f"card {number}"] = card.stats()
+        return found
+
+    def coverage(self, function: str) -> dict[str, Any]:
+        return {str(index): bank.coverage() for index, bank in self.find(function).banks().items()}
+
+    def recent(self, function: str, count: int) -> list[tuple[Any, ...]]:
+        served = self.find(function)
+        rows = [_access(served.name, index, record) for index, bank in served.banks().items() for record in bank.ring]
+        return sorted(rows)[-count:]
+
+    def peek(self, function: str, paths: Sequence[str]) -> dict[str, int]:
+        cells = {str(cell.path): cell for bank in self.find(function).banks().values() for cell in bank}
+        unknown = [path for path in paths if path not in cells]
+        if unknown:
+            raise UsageError(f"{function} has no register {unknown[0]!r}")
+        return {path: cells[path].value for path in paths or cells}
+
+    def control(self, words: Sequence[str]) -> Any:
+        if len(self.cards) > 1:
+            if words[0] != "card" or len(words) < 3 or not words[1].isdigit() or int(words[1]) >= len(self.cards):
+                raise UsageError(f"several cards are served; say which: card 0..{len(self.cards) - 1} {' '.join(words)}")
+            return self.cards[int(words[1])].control(words[2:])
+        return self.cards[0].control(words)
+
+    def watch(self, kinds: Collection[EventKind], emit: Emit) -> None:
+        for served in self.served:
+            for index, bank in served.banks().items():
+                bank.observer = _Accesses(served.name, index, emit) if "access" in kinds else None
+            wants_server = {"dma", "irq", "reset"} & set(kinds)
+            served.server.observer = _ServerEvents(served.name, self.loop, kinds, emit) if wants_server else None
+            served.function.on_diagnose = _Diagnoses(served.name, self.loop, emit) if "diagnose" in kinds else None
+        for card in self.cards:
+            names = {s.slot.name: s.name for s in self.served if s.card is card}
+            card.on_mailbox = _Mailbox(names, self.loop, emit) if "mailbox" in kinds else None
+            for port in card.ports:
+                port.switch.observer = _Packets(self.loop, emit) if "packet" in kinds else None
+
+
+def _access(function: str, bar: int, record: Record) -> tuple[Any, ...]:
+    when, cause, path, offset, size, value = record
+    return (when, function, bar, "read" if cause is Cause.READ else "write", str(path or ""), offset, size, value)
+
+
+class _Accesses:
+    """Turns records of one bank into events."""
+
+    def __init__(self, function: str, bar: int, emit: Emit) -> None:
+        self.function, self.bar, self.emit = function, bar, emit
+
+    def __call__(self, record: Record) -> None:
+        self.emit("access", _access(self.function, self.bar, record))
+
+
+class _ServerEvents:
+    """Turns what a vfio-user server tells its observer into events."""
+
+    def __init__(self, function: str, loop: Loop, kinds: Collection[EventKind], emit: Emit) -> None:
+        self.function, self.loop, self.kinds, self.emit = function, loop, kinds, emit
+
+    def connected(self, pid: int) -> None: ...
+
+    def disconnected(self, reason: str) -> None: ...
+
+    def dma_mapped(self, iova: int, size: int, permissions: str, kind: str) -> None:
+        if "dma" in self.kinds:
+            self.emit("dma", (self.loop.now(), self.function, f"map {permissions} {kind}", iova, size))
+
+    def dma_unmapped(self, iova: int, size: int) -> None:
+        if "dma" in self.kinds:
+            self.emit("dma", (self.loop.now(), self.function, "unmap", iova, size))
+
+    def irqs_armed(self, irq: Irq, start: int, count: int, armed: bool) -> None: ...
+
+    def irq_fired(self, irq: Irq, vector: int) -> None:
+        if "irq" in self.kinds:
+            self.emit("irq", (self.loop.now(), self.function, irq.name, vector))
+
+    def reset(self, cause: ResetCause) -> None:
+        if "reset" in self.kinds:
+            self.emit("reset", (self.loop.now(), self.function, cause.value))
+
+    def refused(self, command: str, errno: int, why: str) -> None: ...
+
+
+class _Diagnoses:
+    def __init__(self, function: str, loop: Loop, emit: Emit) -> None:
+        self.function, self.loop, self.emit = function, loop, emit
+
+    def __call__(self, kind: str, detail: dict[str, object]) -> None:
+        self.emit("diagnose", (self.loop.now(), self.function, kind, {k: str(v) for k, v in detail.items()}))
+
+
+class _Mailbox:
+    def __init__(self, names: Mapping[str, str], loop: Loop, emit: Emit) -> None:
+        self.names, self.loop, self.emit = names, loop, emit
+
+    def __call__(self, slot: str, sender: str, words: Sequence[int]) -> None:
+        self.emit("mailbox", (self.loop.now(), self.names.get(slot, slot), sender, list(words)))
+
+
+class _Packets:
+    def __init__(self, loop: Loop, emit: Emit) -> None:
+        self.loop, self.emit = loop, emit
+
+    def __call__(self, port: str, direction: str, frames: Sequence[Buffer]) -> None:
+        now = self.loop.now()
+        for frame in frames:
+            self.emit("packet", (now, port, direction, bytes(frame).hex()))
