@@ -1,0 +1,163 @@
+"""Listens on a Unix socket and serves one function to one client after the other.
+
+Several servers share a loop. A client that comes while another is connected waits in the backlog of the socket: QEMU that
+is killed and started again may connect before its old connection has been seen to end.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import stat
+from pathlib import Path
+
+from emulators.loop import Loop
+from emulators.vfio_user.connection import Connection
+from emulators.vfio_user.memory import Files
+from emulators.vfio_user.message_dma import WIRES
+from emulators.vfio_user.observer import Observer
+from emulators.vfio_user.sharing import maps_are_readable
+from regmodel.errors import UsageError
+from regmodel.function import Function
+
+RETRY = 1_000_000_000
+"""ns after which a client is tried again that could not be accepted."""
+
+_log = logging.getLogger("regmodel.vfio_user")
+
+
+class Server:
+    """Serves ``function`` at the Unix socket ``path`` from now on, whenever ``loop`` runs.
+
+    ``files``: memory files shared with other servers of this process, so that functions of one VM map its RAM once.
+    ``trust_memory``: map guest memory that could be truncated too. ``dma_wire``: ``spec`` or ``qemu-10``.
+    ``keep_state``: do not reset the function when a new client comes. Its state is kept in any case until then; but a
+    new VM must not find a device that still writes to where the last one's rings were.
+
+    Raises ``UsageError`` when the path cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        function: Function,
+        path: str | Path,
+        *,
+        files: Files | None = None,
+        trust_memory: bool = False,
+        dma_wire: str = "spec",
+        keep_state: bool = False,
+        observer: Observer | None = None,
+    ) -> None:
+        if dma_wire not in WIRES:
+            raise UsageError(f"no layout of DMA messages is called {dma_wire!r}; there are {', '.join(WIRES)}")
+        self.loop, self.function, self.path = loop, function, Path(path)
+        self.connection: Connection | None = None
+        self._files = files or Files(trust=trust_memory)
+        self._wire, self._keep_state, self._observer = WIRES[dma_wire], keep_state, observer
+        self._socket = _listen(self.path)
+        self._identity = self._socket_file()
+        loop.add(self._socket.fileno(), self._accept)
+
+    @property
+    def observer(self) -> Observer | None:
+        """Who is told of this server's events; may be set at any time."""
+        return self._observer
+
+    @observer.setter
+    def observer(self, observer: Observer | None) -> None:
+        self._observer = observer
+        if self.connection is not None:
+            self.connection.observer = observer
+
+    def close(self) -> None:
+        """Part from the client, stop listening, remove the socket."""
+        self.loop.remove(self._socket.fileno())
+        if self.connection is not None:
+            self.connection.close("the server stops")
+        self.loop.remove(self._socket.fileno())
+        self._socket.close()
+        if self._socket_file() == self._identity:
+            self.path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptors left, most likely: the client waits, and so do we
+            _log.error("%s: a client cannot be accepted: %s", self.function.name, error.strerror)
+            self._pause()
+            return
+        self.loop.remove(self._socket.fileno())
+        connection = Connection(
+            self.loop, sock, self.function, self._files, self._gone, dma_wire=self._wire, keep_state=self._keep_state
+        )
+        self.connection = connection
+        connection.observer = self._observer
+        pid = connection.peer_pid
+        if maps_are_readable(pid):
+            _log.info("%s: process %d connected", self.function.name, pid)
+        else:
+            _log.warning(
+                "%s: a client connected; its memory maps cannot be read, so whether it shares its memory could not be "
+                "checked: start QEMU with share=on", self.function.name,
+            )  # fmt: skip
+        if self._observer is not None:
+            self._observer.connected(pid)
+
+    def _gone(self, reason: str) -> None:
+        self.connection = None
+        _log.info("%s: %s", self.function.name, reason)
+        self._listen_again()
+
+    def _pause(self) -> None:
+        self.loop.remove(self._socket.fileno())
+        self.loop.call_at(self.loop.now() + RETRY, self._listen_again)
+
+    def _listen_again(self) -> None:
+        if self._socket.fileno() >= 0 and self.connection is None:
+            self.loop.add(self._socket.fileno(), self._accept)
+
+    def _socket_file(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+def _listen(path: Path) -> socket.socket:
+    """A listening socket at ``path``; what a dead server left there is replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        try:
+            sock.bind(os.fspath(path))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_dead(path):
+                raise
+            path.unlink()
+            sock.bind(os.fspath(path))
+        sock.listen(4)
+    except OSError as error:
+        sock.close()
+        raise UsageError(_remedy(path, error)) from error
+    return sock
+
+
+def _is_dead(path: Path) -> bool:
+    """Whether ``path`` is a socket that nobody listens on."""
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        return probe.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{path} is in use: stop the server that listens there, or choose another --socket"
+    if "too long" in str(error):
+        return f"{path} is too long for a Unix socket (107 bytes): choose a shorter --socket"
+    return f"cannot listen on {path}: {error.strerror or error}"

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from emulators.loop import Loop
+from emulators.vfio_user.server import Server
+
+from .client import Client
+from .device import TestDevice
+
+
+def open_fds() -> set[int]:
+    """The descriptors of this process."""
+    return {fd for fd in map(int, os.listdir("/proc/self/fd")) if _is_open(fd)}
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def device() -> TestDevice:
+    return TestDevice()
+
+
+@pytest.fixture
+def server(loop: Loop, device: TestDevice, tmp_path: Path) -> Iterator[Server]:
+    server = Server(loop, device, tmp_path / "s")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client(loop: Loop, server: Server, device: TestDevice) -> Iterator[Client]:
+    """A client with a version agreed; on leaving, nothing of it is left in the server."""
+    before = open_fds()
+    with Client(loop, server.path) as client:
+        device.log.clear()
+        yield client
+    assert server.connection is None
+    assert len(device.dma) == 0 and device.armed() == []
+    leaked = open_fds() - before
+    assert not leaked, {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in leaked}
+
+
+def memfd(size: int, *, sealed: bool = True) -> int:
+    fd = os.memfd_create("test-memory", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.truncate(fd, size)
+    if sealed:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return fd
+
+
+@pytest.fixture
+def guest_memory() -> Iterator[int]:
+    """A sealed memfd of 1 MiB, as QEMU has it."""
+    fd = memfd(1 << 20)
+    yield fd
+    os.close(fd)
