@@ -22,16 +22,16 @@ def vm(
     module: Annotated[list[Path], typer.Option(help="your own FILE.ko in place of the stock one of that name")] = [],  # noqa: B006
     kernel: Annotated[str, typer.Option(help="7.2, 6.12, or the path of your bzImage")] = "7.2",
     modules: Annotated[Path | None, typer.Option(help="/lib/modules/VERSION of your kernel")] = None,
-    rootfs: Annotated[Path | None, typer.Option(help="run in this root file system (a folder of the host, not written to)")] = None,
+    rootfs: Annotated[Path | None, typer.Option(help="run in this root file system, a folder of the host")] = None,
     share: Annotated[Path | None, typer.Option(help="a folder of the host, writable at /mnt/share in the guest")] = None,
     append: Annotated[str, typer.Option(help="more words for the kernel's command line")] = "",
     memory: Annotated[str, typer.Option(help="RAM of the guest")] = "256M",
     cpus: Annotated[int, typer.Option(help="virtual CPUs", min=1)] = 1,
-    viommu: Annotated[bool, typer.Option(help="put the devices behind an intel-iommu (vfio-pci in the guest needs it)")] = False,
+    viommu: Annotated[bool, typer.Option(help="put devices behind an intel-iommu, as vfio-pci needs")] = False,
     hotplug: Annotated[bool, typer.Option(help="put each device below a root port of its own")] = False,
     kit: Annotated[list[str], typer.Option(help="more programs in the guest: dpdk, iperf3, tcpdump")] = [],  # noqa: B006
     timeout: Annotated[float, typer.Option(help="seconds that the command may take")] = 3600.0,
-    trace: Annotated[Path | None, typer.Option(help="save what the driver said to the device, for `regmodel trace FILE`")] = None,
+    trace: Annotated[Path | None, typer.Option(help="save the conversation, for `regmodel trace FILE`")] = None,
 ) -> None:
     """Boot a guest with devices attached and their stock driver loaded, run a command in it, exit with its status.
 

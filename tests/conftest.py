@@ -1,0 +1,59 @@
+"""Fixtures for all tests, and the choice of guest cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cells import AXES, pairwise
+
+if TYPE_CHECKING:
+    from emulators.qemu import Lab
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("regmodel").addoption(
+        "--cells",
+        choices=["pairwise", "all"],
+        default="pairwise",
+        help="guest cells to run: a pairwise-covering subset (default), or all of them",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for axis, values in AXES.items():
+        if axis in metafunc.fixturenames and metafunc.definition.get_closest_marker("guest"):
+            marker = metafunc.definition.get_closest_marker("only")
+            allowed = [v for v in values if v in (marker.kwargs.get(axis, values) if marker else values)]
+            metafunc.parametrize(axis, allowed)
+
+
+def cell_of(item: pytest.Item) -> tuple[tuple[str, str], ...] | None:
+    """The cell that a guest test stands for: its axes, and itself as one more."""
+    if item.get_closest_marker("guest") is None:
+        return None
+    callspec = getattr(item, "callspec", None)
+    values = tuple((axis, str(callspec.params[axis])) for axis in AXES if axis in callspec.params) if callspec else ()
+    rest = "-".join(str(v) for k, v in callspec.params.items() if k not in AXES) if callspec else ""
+    return (("test", f"{item.nodeid.partition('[')[0]}[{rest}]"), *values)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--cells") == "all" or any("::" in argument for argument in config.args):
+        return
+    cells = {item.nodeid: cell for item in items if (cell := cell_of(item)) is not None}
+    chosen = pairwise(cells)
+    left_out = [item for item in items if item.nodeid in cells and item.nodeid not in chosen]
+    items[:] = [item for item in items if item.nodeid not in cells or item.nodeid in chosen]
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Where guests come from. Prepared by ``make setup``."""
+    from emulators.qemu import Lab
+
+    yield Lab()

@@ -1,0 +1,88 @@
+"""Fixtures of guest tests: a served card and guests with its VFs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulators.process import ServerProcess
+from emulators.qemu import VM, Lab, VfioUser
+
+
+class Bench:
+    """A served card and the guests that use it; all ends with the test."""
+
+    def __init__(self, lab: Lab, device: str, kernel: str, stack: ExitStack) -> None:
+        self.lab, self.device, self.kernel, self._stack = lab, device, kernel, stack
+        self.server: ServerProcess
+
+    def serve(self, count: int = 1, **more: Any) -> ServerProcess:
+        """Serve ``count`` VFs of one card in a process of its own."""
+        self.server = self._stack.enter_context(ServerProcess([self.device] * count, **more))
+        self.lab.on_failure("server", self._keep)
+        return self.server
+
+    def guest(self, *vfs: int, **more: Any) -> VM:
+        """A running guest with these VFs (by socket), its stock igbvf loaded and the interfaces named eth0, eth1, ..."""
+        return self._stack.enter_context(self.machine(*vfs, **more))
+
+    def guests(self, *machines: VM) -> tuple[VM, ...]:
+        """Several guests, booted at the same time."""
+        return tuple(self._stack.enter_context(self.lab.together(*machines)))
+
+    def machine(self, *vfs: int, **more: Any) -> VM:
+        """A guest that is not started yet."""
+        more.setdefault("modules", ["igbvf"])
+        devices = [VfioUser(str(self.server.sockets[vf])) for vf in vfs]
+        return self.lab.vm(devices=devices, kernel=more.pop("kernel", self.kernel), **more)
+
+    def ctl(self, *words: str) -> Any:
+        """Steer the server."""
+        with self.server.control() as client:
+            return client.ask("ctl", words=list(words))
+
+    def stats(self) -> dict[str, Any]:
+        """All counters of the server."""
+        with self.server.control() as client:
+            return client.ask("stats")
+
+    def _keep(self, folder: Path) -> None:
+        """Add the server's log, counters and last accesses, decoded, to a failure folder."""
+        import json
+
+        from emulators.control.decoder import Decoder
+        from emulators.control.protocol import EVENT_FIELDS
+        from regmodel.catalogue import find
+
+        (folder / "server.log").write_bytes(self.server.log.read_bytes())
+        if not self.server.alive:
+            return
+        with self.server.control() as client:
+            (folder / "stats.json").write_text(json.dumps(client.ask("stats"), indent=1))
+            for function in client.ask("hello")["functions"]:
+                rows = client.ask("recent", function=function["name"], count=4096)
+                events = [{"event": "access", **dict(zip(EVENT_FIELDS["access"], row, strict=True))} for row in rows]
+                decoder = Decoder({function["name"]: find(function["device"])})
+                (folder / f"trace-{function['name']}.txt").write_text("\n".join(decoder.lines(events)) + "\n")
+
+
+@pytest.fixture
+def bench(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A card and guests for one cell: its ``device`` and ``kernel`` if the test varies them, the defaults otherwise."""
+    params: dict[str, Any] = getattr(getattr(request.node, "callspec", None), "params", {})
+    with ExitStack() as stack:
+        yield Bench(lab, params.get("device", "igbvf"), params.get("kernel", "7.2"), stack)
+
+
+@pytest.fixture
+def clean() -> Callable[[VM], None]:
+    """Asserts that a guest's kernel had nothing to complain about."""
+
+    def check(vm: VM) -> None:
+        assert vm.kernel_warnings() == []
+
+    return check
