@@ -35,6 +35,7 @@ POLL_SLOWEST = 4 * MILLISECOND
 """... up to this long: 250 tries a second cost an idle device about 0.3 % of a core."""
 _FINE = 10 * MILLISECOND
 _FD_SETSIZE = 1024
+_WRITABLE = select.EPOLLOUT
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 
 _log = logging.getLogger("regmodel.loop")
@@ -59,18 +60,19 @@ class TimerQueue:
 
     def __init__(self, now: Callable[[], int]) -> None:
         self.now = now
-        self._heap: list[tuple[int, int, Scheduled]] = []
+        self.pending: list[tuple[int, int, Scheduled]] = []
+        """A heap of (when, order, timer); empty when nothing is scheduled."""
         self._order = count()
 
     def call_at(self, when: int, action: Action) -> Scheduled:
         """Run ``action`` once ``now() >= when`` (ns); equal times run in order of their scheduling."""
         timer = Scheduled(action)
-        heapq.heappush(self._heap, (when, next(self._order), timer))
+        heapq.heappush(self.pending, (when, next(self._order), timer))
         return timer
 
     def next_due(self) -> int | None:
         """When the earliest live timer is due, in ns."""
-        heap = self._heap
+        heap = self.pending
         while heap and heap[0][2].action is None:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
@@ -82,9 +84,9 @@ class TimerQueue:
     def pop_due(self, now: int, before: int | None = None) -> Action | None:
         """Take out the earliest action that is due at ``now`` (and was scheduled before the mark ``before``)."""
         due = self.next_due()
-        if due is None or due > now or (before is not None and self._heap[0][1] > before):
+        if due is None or due > now or (before is not None and self.pending[0][1] > before):
             return None
-        timer = heapq.heappop(self._heap)[2]
+        timer = heapq.heappop(self.pending)[2]
         action, timer.action = timer.action, None
         return action
 
@@ -243,9 +245,11 @@ class Loop:
         for fd, mask in events:
             if mask & _READABLE and (reader := self._readers.get(fd)):
                 self._call(reader)
-            if mask & select.EPOLLOUT and (writer := self._writers.get(fd)):
+            if mask & _WRITABLE and (writer := self._writers.get(fd)):
                 self._call(writer)
-        return self._work_once() or bool(events)
+        if self._deferred or self._awaited or self._timers.pending:
+            return self._work_once() or bool(events)
+        return bool(events)
 
     def settle(self, turns: int = 10_000) -> None:
         """Turn until nothing is left to do now. Raises RuntimeError when that takes more than ``turns``."""
@@ -268,7 +272,7 @@ class Loop:
     # -- inside
 
     def _look(self, timeout_ns: int | None) -> list[tuple[int, int]]:
-        timeout = self._patience(timeout_ns)
+        timeout = self._patience(timeout_ns) if timeout_ns != 0 else 0
         if timeout == 0:
             return self._epoll.poll(0)
         if self.spin_ns:
@@ -287,8 +291,6 @@ class Loop:
 
     def _patience(self, timeout_ns: int | None) -> int | None:
         """For how many ns there is nothing to do but descriptors; None is for ever."""
-        if timeout_ns == 0:
-            return 0
         if self._awaited is not None:
             left: int | None = 0 if self._awaited.done else max(self._deadline - self.now(), 0)
         elif self._deferred:

@@ -20,7 +20,10 @@ RECEIVE = 65536
 HIGH_WATER = 1 << 20
 """With more bytes than this to send, nothing more is read: a client that reads no replies gets no further ones."""
 _ANCILLARY = socket.CMSG_SPACE(MAX_MSG_FDS * 4)
-_FLAGS = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+# plain numbers: arithmetic on the enumerations of ``socket`` takes as long as a receive
+_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+_CTRUNC = int(socket.MSG_CTRUNC)
 _MAX_HELD_FDS = 4 * MAX_MSG_FDS
 
 
@@ -42,15 +45,17 @@ class Stream:
 
     def receive(self) -> int | None:
         """Take in what there is. 0 is the end of the stream, None means nothing is there now. Raises OSError."""
-        if len(self.buffer) - self.end < RECEIVE:
-            self._make_room(self.end - self.start + RECEIVE)
+        end = self.end
+        if len(self.buffer) - end < RECEIVE:
+            self._make_room(end - self.start + RECEIVE)
+            end = self.end
         try:
-            size, ancillary, flags, _ = self.sock.recvmsg_into((self.view[self.end : self.end + RECEIVE],), _ANCILLARY, _FLAGS)
+            size, ancillary, flags, _ = self.sock.recvmsg_into((self.view[end : end + RECEIVE],), _ANCILLARY, _FLAGS)
         except (BlockingIOError, InterruptedError):
             return None
-        self.end += size
-        if ancillary or flags & socket.MSG_CTRUNC:
-            self._take_fds(ancillary, bool(flags & socket.MSG_CTRUNC))
+        self.end = end + size
+        if ancillary or flags & _CTRUNC:
+            self._take_fds(ancillary, bool(flags & _CTRUNC))
         return size
 
     def need(self, size: int) -> None:
@@ -95,10 +100,10 @@ class Stream:
             try:
                 if fds:
                     sent = self.sock.sendmsg(
-                        (data,), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds)),), socket.MSG_DONTWAIT
+                        (data,), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds)),), _DONTWAIT
                     )
                 else:
-                    sent = self.sock.send(data, socket.MSG_DONTWAIT)
+                    sent = self.sock.send(data, _DONTWAIT)
             except (BlockingIOError, InterruptedError):
                 return False
             self.queued -= sent

@@ -16,7 +16,7 @@ from .device import TestDevice
 
 def open_fds() -> set[int]:
     """The descriptors of this process."""
-    return {fd for fd in map(int, os.listdir("/proc/self/fd")) if _is_open(fd)}
+    return {fd for fd in (int(entry.name) for entry in Path("/proc/self/fd").iterdir()) if _is_open(fd)}
 
 
 def _is_open(fd: int) -> bool:
@@ -56,7 +56,7 @@ def client(loop: Loop, server: Server, device: TestDevice) -> Iterator[Client]:
     assert server.connection is None
     assert len(device.dma) == 0 and device.armed() == []
     leaked = open_fds() - before
-    assert not leaked, {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in leaked}
+    assert not leaked, {fd: Path(f"/proc/self/fd/{fd}").readlink() for fd in leaked}
 
 
 def memfd(size: int, *, sealed: bool = True) -> int:
