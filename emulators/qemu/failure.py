@@ -24,7 +24,8 @@ _WARNINGS = re.compile(
     r"WARNING: |BUG: |\bOops\b|kernel BUG at|Kernel panic|Call Trace:|general protection fault|Unable to handle kernel"
     r"|Detected Tx Unit Hang|NETDEV WATCHDOG|transmit queue \d+ timed out|soft lockup|hard LOCKUP|blocked for more than"
     r"|rcu.*(?:stall|starved)|nobody cared|UBSAN:|KASAN:|DMAR: (?:\[[^]]*\]|DRHD|.*fault)|swiotlb buffer is full"
-    r"|AER: (?:Multiple |Correct|Uncorrect)|hung_task|scheduling while atomic|possible circular locking|page allocation failure")
+    r"|AER: (?:Multiple |Correct|Uncorrect)|hung_task|scheduling while atomic|possible circular locking"
+    r"|page allocation failure")
 _HARMLESS = re.compile(
     r"DMAR: (?:DRHD base|Host address width|IOMMU enabled|dmar\d|No ATSR|No RMRR|No SATC|Intel\(R\)|ATSR flags|RMRR base)")
 

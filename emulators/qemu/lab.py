@@ -20,6 +20,7 @@ from emulators.qemu.errors import LabError
 from emulators.qemu.machine import Device, Machine
 from emulators.qemu.vm import VM, Together
 
+_PROBE_BOOT = 8  # seconds; with a KVM that is worth having, user space is there after one
 _FOR_SHARE = ("9p",)
 _FOR_ROOTFS = (*_FOR_SHARE, "overlay")
 
@@ -94,14 +95,6 @@ class Lab:
         """Let ``hook(folder)`` add files when a failure of any guest is kept; ``label`` names it."""
         self.keeper.hooks.append((label, hook))
 
-    def prepare(self, kernel: str = kernels.DEFAULT) -> None:
-        """Fetch and build all that a first guest needs, so that it boots at once later."""
-        say(f"using {self.qemu}")
-        found = kernels.get(self.cache, kernel)
-        initramfs.build(self.cache, found, ())
-        say(f"guests run {found}")
-        _ = self.accelerator
-
     def _machine(self, spec: Machine, accelerator: str, load: tuple[str, ...], name: str) -> VM:
         self._started += 1
         return VM(name or f"vm{self._started}", self.qemu, accelerator, spec, load, self.keeper)
@@ -114,7 +107,7 @@ class Lab:
         vm = self._machine(Machine(kernel.image, initramfs.build(self.cache, kernel)), "kvm", (), "kvm-probe")
         try:
             vm.start()
-            for _ in range(20):  # one that stops in its tracks is known as soon as QEMU says so
+            for _ in range(_PROBE_BOOT):  # one that stops in its tracks is known as soon as QEMU says so
                 try:
                     vm.agent.ready(1)
                     break
@@ -122,11 +115,12 @@ class Lab:
                     if vm.qmp("query-status")["status"] != "running":
                         return "QEMU reports an internal error"
             else:
-                return "the guest does not reach user space"
+                return f"it does not reach user space in {_PROBE_BOOT} s"
             return "" if vm.run(accel.PROBE, 20).text == "alive" else "it computed nonsense"
         except GuestError as error:
             return str(error)
         finally:
+            vm.kill()
             vm.stop()
 
 

@@ -53,8 +53,10 @@ while IFS=' ' read -r verb size argument <&3; do
         reply $status
         ;;
     shell)
-        stty -F /dev/hvc0 cols "${argument% *}" rows "${argument#* }"
-        setsid cttyhack bash -i < /dev/hvc0 > /dev/hvc0 2>&1 3<&- 4<&-
+        { # in one opening: the last close of a terminal forgets its size
+            stty cols "${argument% *}" rows "${argument#* }"
+            setsid -c bash -i
+        } <> /dev/hvc0 >&0 2>&1 3<&- 4<&-
         reply $?
         ;;
     put)
