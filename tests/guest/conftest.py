@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,6 +51,21 @@ class Bench:
         """All counters of the server."""
         with self.server.control() as client:
             return client.ask("stats")
+
+    def listen(self, *kinds: str) -> list[dict[str, Any]]:
+        """A list that grows with the server's events of these kinds from now on."""
+        heard: list[dict[str, Any]] = []
+        client = self._stack.enter_context(self.server.control())
+        stream = client.events(kinds)
+        client.ask("subscribe", events=list(kinds))
+
+        def read() -> None:
+            with contextlib.suppress(OSError, ValueError):
+                for event in stream:
+                    heard.append(event)
+
+        threading.Thread(target=read, daemon=True).start()
+        return heard
 
     def _keep(self, folder: Path) -> None:
         """Add the server's log, counters and last accesses, decoded, to a failure folder."""

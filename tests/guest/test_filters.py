@@ -1,0 +1,137 @@
+"""What a VF receives: VLANs, multicast hashes, promiscuous modes. Refusals as the stock PF gives them."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from emulators.fabric.frames import intel_hash
+from tests.guest.conftest import Bench
+from tests.guest.network import ADDRESSES, counters, mac, no_ping, ping, up
+
+pytestmark = pytest.mark.guest
+
+NACK, ACK = 0x4000_0000, 0x8000_0000
+SET_VLAN, SET_MULTICAST = 4, 3
+
+
+def test_31_vlans_work_and_the_32nd_is_refused(bench: Bench, device: str, kernel: str, clean) -> None:
+    bench.serve(2)
+    heard = bench.listen("mailbox")
+    a, b = bench.guests(
+        bench.machine(0, name="a", modules=["igbvf", "8021q"]), bench.machine(1, name="b", modules=["igbvf", "8021q"])
+    )
+    for vm, address in ((a, ADDRESSES[0]), (b, ADDRESSES[1])):
+        up(vm, address)
+        last = address[-1]
+        vm.run(
+            "for v in $(seq 100 131); do ip link add link eth0 name v$v type vlan id $v && ip addr add 10.0.$v."
+            f"{last}/24 dev v$v && ip link set v$v up || exit 1; done",
+            check=True,
+        )
+    for vlan in range(100, 131):
+        ping(a, f"10.0.{vlan}.2", count=1)
+    no_ping(a, "10.0.131.2")
+    asked = [e for e in heard if e["sender"] == "VF" and e["words"][0] & 0xFFFF == SET_VLAN and e["words"][1] == 131]
+    refused = [e for e in heard if e["sender"] == "PF" and e["words"][0] & 0xFFFF == SET_VLAN and e["words"][0] & NACK]
+    granted = [e for e in heard if e["sender"] == "PF" and e["words"][0] & 0xFFFF == SET_VLAN and e["words"][0] & ACK]
+    assert len(asked) == 2 and len(refused) >= 2 and len(granted) >= 62
+    a.run("for v in $(seq 100 131); do ip link del v$v || exit 1; done", check=True)
+    b.run("for v in $(seq 100 131); do ip link del v$v || exit 1; done", check=True)
+    for vm, address in ((a, "10.1.0.1"), (b, "10.1.0.2")):
+        vm.run(f"ip link add link eth0 name v200 type vlan id 200; ip addr add {address}/24 dev v200; ip link set v200 up", check=True)
+    ping(a, "10.1.0.2")
+    ping(a, ADDRESSES[1])
+    clean(a)
+    clean(b)
+
+
+def group(number: int) -> bytes:
+    """The MAC address of multicast group ``number``; consecutive ones do not share a hash, some of 200 do."""
+    return bytes((0x01, 0x00, 0x5E)) + struct.pack(">I", number * 2654435761 % (1 << 23))[1:]
+
+
+def test_of_200_groups_exactly_the_30_hashes_sent_are_received(
+    bench: Bench, device: str, kernel: str, tmp_path: Path, clean
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    wire = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    wire.bind(str(there))
+    bench.serve(1, nets=[f"dgram:local={here},remote={there}"])
+    heard = bench.listen("mailbox")
+    vm = bench.guest(0, kits=["tcpdump"])
+    vm.run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1", check=True)
+    up(vm, ADDRESSES[0])
+    joins = "".join(f"link dev eth0 address {group(i).hex(':')}\n" for i in range(200))
+    vm.put("/tmp/joins", joins.replace("link dev eth0 address", "maddr add").replace("\n", " dev eth0\n").encode())
+    vm.run("ip -batch /tmp/joins", check=True)
+    vm.run("sleep 0.5")
+    last = [e["words"] for e in heard if e["sender"] == "VF" and e["words"][0] & 0xFFFF == SET_MULTICAST][-1]
+    count = last[0] >> 16 & 0xFF
+    assert count == 30, "igbvf truncates to 30 hashes"
+    packed = struct.pack("<15I", *(last[1:] + [0] * 15)[:15])
+    hashes = set(struct.unpack("<30H", packed))
+    vm.run("tcpdump -q -p -i eth0 -w /tmp/seen.pcap -s 64 > /tmp/tcpdump.log 2>&1 & sleep 1.5", check=True)
+    every = {value: next(m for m in map(_member, range(value << 4, 1 << 30)) if intel_hash(m) == value) for value in range(4096)}
+    for start in range(0, 4096, 64):
+        for value in range(start, start + 64):
+            wire.sendto(every[value] + bytes((2, 0, 0, 0, 0, 1)) + b"\x88\xb5" + struct.pack(">H", value) + bytes(44), str(here))
+        vm.run("true")
+    for i in range(200):
+        wire.sendto(group(i) + bytes((2, 0, 0, 0, 0, 2)) + b"\x88\xb6" + struct.pack(">H", i) + bytes(44), str(here))
+    vm.run("sleep 0.5; killall -INT tcpdump; sleep 0.5", check=True)
+    frames = _frames(vm.get("/tmp/seen.pcap"))
+    by_hash = {struct.unpack(">H", f[14:16])[0] for f in frames if f[12:14] == b"\x88\xb5"}
+    by_group = {struct.unpack(">H", f[14:16])[0] for f in frames if f[12:14] == b"\x88\xb6"}
+    assert by_hash == hashes
+    assert by_group == {i for i in range(200) if intel_hash(group(i)) in hashes}
+    assert len(by_group) >= 30
+    clean(vm)
+
+
+def _member(number: int) -> bytes:
+    """A multicast address whose last two bytes spread over all hashes."""
+    return bytes((0x01, 0x00, 0x5E, 0x01)) + struct.pack("<H", number & 0xFFFF)
+
+
+def _frames(pcap: bytes) -> list[bytes]:
+    """The frames of a little-endian pcap file."""
+    frames, at = [], 24
+    while at + 16 <= len(pcap):
+        size = struct.unpack_from("<I", pcap, at + 8)[0]
+        frames.append(pcap[at + 16 : at + 16 + size])
+        at += 16 + size
+    return frames
+
+
+def test_only_what_is_addressed_to_it_arrives(bench: Bench, device: str, kernel: str, tmp_path: Path, clean) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    wire = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    wire.bind(str(there))
+    bench.serve(1, nets=[f"dgram:local={here},remote={there}"])
+    vm = bench.guest(0)
+    vm.run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1", check=True)
+    up(vm, ADDRESSES[0])
+    vm.run("sleep 0.5")
+
+    def arrives(destination: bytes, vlan: bytes = b"") -> int:
+        before = counters(vm)["rx_packets"]
+        for _ in range(10):
+            wire.sendto(destination + bytes((2, 0, 0, 0, 0, 1)) + vlan + b"\x88\xb5" + bytes(46), str(here))
+        vm.run("sleep 0.2")
+        return counters(vm)["rx_packets"] - before
+
+    own = bytes.fromhex(mac(vm).replace(":", ""))
+    assert arrives(own) == 10
+    assert arrives(b"\xff" * 6) == 10
+    assert arrives(own[:5] + bytes((own[5] ^ 1,))) == 0
+    assert arrives(own, b"\x81\x00\x00\x2a") == 0, "VLAN 42 was not joined"
+    assert arrives(bytes.fromhex("01005e7f0001")) == 0
+    vm.run("ip link set eth0 promisc on", check=True)
+    assert arrives(own[:5] + bytes((own[5] ^ 1,))) == 0, "igbvf has no promiscuous message"
+    clean(vm)
+
+

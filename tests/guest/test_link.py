@@ -1,0 +1,125 @@
+"""Bringing the stock igbvf up, down, away and back; what two guests exchange, and whether all counters add up."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.guest.conftest import Bench
+from tests.guest.network import ADDRESSES, carrier, counters, no_ping, ping, send_file, up
+
+pytestmark = pytest.mark.guest
+
+
+def test_two_guests_ping_and_move_a_file(bench: Bench, device: str, kernel: str, clean) -> None:
+    bench.serve(2)
+    a, b = bench.guests(bench.machine(0, name="a"), bench.machine(1, name="b"))
+    up(a, ADDRESSES[0])
+    up(b, ADDRESSES[1])
+    ping(a, ADDRESSES[1])
+    ping(b, ADDRESSES[0])
+    send_file(a, b, ADDRESSES[1], size=2 << 20)
+    send_file(b, a, ADDRESSES[0], size=2 << 20)
+    clean(a)
+    clean(b)
+
+
+def test_counters_of_both_ends_and_the_switch_add_up(bench: Bench, device: str, kernel: str, clean) -> None:
+    bench.serve(2)
+    a, b = bench.guests(bench.machine(0, name="a"), bench.machine(1, name="b"))
+    for vm, address in ((a, ADDRESSES[0]), (b, ADDRESSES[1])):
+        vm.run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1", check=True)
+        up(vm, address)
+    ping(a, ADDRESSES[1], count=20, size=1000)
+    send_file(a, b, ADDRESSES[1])
+    sent, got = counters(a), counters(b)
+    pools = bench.stats()["card"]["ports"][0]["pools"]
+    for end, pool in ((sent, pools["vf0"]), (got, pools["vf1"])):
+        assert end["tx_packets"] == pool["tx"]["frames"]
+        assert end["rx_packets"] == pool["rx"]["frames"]
+        assert end["tx_bytes"] == pool["tx"]["octets"] + 4 * pool["tx"]["frames"], "the VF counts the FCS"
+        assert end["rx_bytes"] == pool["rx"]["octets"] + 4 * pool["rx"]["frames"]
+    assert got["rx_packets"] == sent["tx_packets"] and sent["rx_packets"] == got["tx_packets"]
+    assert sent["tx_packets"] > 700, "a file of 1 MiB takes that many frames"
+    clean(a)
+    clean(b)
+
+
+def test_driver_goes_and_comes_back(bench: Bench, device: str, kernel: str, clean) -> None:
+    bench.serve(2)
+    a, b = bench.guests(bench.machine(0, name="a"), bench.machine(1, name="b"))
+    up(b, ADDRESSES[1])
+    for _ in range(3):
+        up(a, ADDRESSES[0])
+        ping(a, ADDRESSES[1])
+        a.run("rmmod igbvf && [ ! -e /sys/class/net/eth0 ] && modprobe igbvf", check=True)
+    for _ in range(3):
+        up(a, ADDRESSES[0])
+        ping(a, ADDRESSES[1])
+        a.run("ip link set eth0 down", check=True)
+    up(a, ADDRESSES[0])
+    ping(a, ADDRESSES[1])
+    clean(a)
+
+
+def test_ethtool_self_test_and_identity(bench: Bench, device: str, kernel: str, clean) -> None:
+    bench.serve(1)
+    vm = bench.guest(0)
+    vm.run("ip link set eth0 up", check=True)
+    carrier(vm, True)
+    assert "The test result is PASS" in vm.run("ethtool -t eth0", check=True).text
+    assert "driver: igbvf" in vm.run("ethtool -i eth0", check=True).text
+    settings = vm.run("ethtool eth0", check=True).text
+    assert "Speed: 1000Mb/s" in settings and "Link detected: yes" in settings and "Duplex: Full" in settings
+    ids = {"igbvf": "8086:10ca", "igbvf-i350": "8086:1520"}
+    assert ids[device] in vm.run("lspci -n -s 00:01.0", check=True).text
+    bench.ctl("link", "down")
+    carrier(vm, False)
+    assert "The test result is FAIL" in vm.run("ethtool -t eth0").text
+    bench.ctl("link", "up")
+    carrier(vm, True)
+    assert "The test result is PASS" in vm.run("ethtool -t eth0", check=True).text
+    clean(vm)
+
+
+def test_link_and_vf_state_are_steered_from_the_host(bench: Bench, device: str, kernel: str, clean) -> None:
+    bench.serve(2)
+    a, b = bench.guests(bench.machine(0, name="a"), bench.machine(1, name="b"))
+    up(a, ADDRESSES[0])
+    up(b, ADDRESSES[1])
+    bench.ctl("vf", "0", "state", "disable")
+    carrier(a, False)
+    bench.ctl("vf", "0", "state", "auto")
+    carrier(a, True)
+    ping(a, ADDRESSES[1])
+    bench.ctl("vf", "0", "mac", "02:11:22:33:44:55")
+    a.run("rmmod igbvf && modprobe igbvf", check=True)
+    up(a, ADDRESSES[0])
+    assert a.run("cat /sys/class/net/eth0/address", check=True).text.strip() == "02:11:22:33:44:55"
+    ping(a, ADDRESSES[1])
+    bench.ctl("vf", "0", "vlan", "7")
+    no_ping(a, ADDRESSES[1])
+    bench.ctl("vf", "1", "vlan", "7")
+    ping(a, ADDRESSES[1])
+    clean(a)
+    clean(b)
+
+
+def test_pf_reset_under_traffic(bench: Bench, device: str, kernel: str, clean) -> None:
+    bench.serve(2)
+    a, b = bench.guests(bench.machine(0, name="a"), bench.machine(1, name="b"))
+    up(a, ADDRESSES[0])
+    up(b, ADDRESSES[1])
+    a.run(f"ping -n -q -i 0.002 -c 100000 {ADDRESSES[1]} > /tmp/flood 2>&1 & echo", check=True)
+    for _ in range(3):
+        a.run("sleep 1", check=True)
+        bench.ctl("pf-reset")
+    a.run("killall -INT ping; sleep 0.2", check=True)
+    for vm in (a, b):
+        carrier(vm, True)
+    ping(a, ADDRESSES[1], count=20)
+    send_file(a, b, ADDRESSES[1])
+    text = a.run("cat /tmp/flood", check=True).text
+    received = int(text.partition(" received")[0].rpartition(", ")[2])
+    assert received > 100, text
+    clean(a)
+    clean(b)
