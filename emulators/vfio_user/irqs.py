@@ -18,8 +18,9 @@ from emulators.vfio_user.messages import IrqInfoFlags, IrqSetFlags, Refused
 from emulators.vfio_user.observer import Observer
 from regmodel.function import Function, Irq, Trigger
 
-_DATA = IrqSetFlags.DATA_NONE | IrqSetFlags.DATA_BOOL | IrqSetFlags.DATA_EVENTFD
-_ACTION = IrqSetFlags.MASK | IrqSetFlags.UNMASK | IrqSetFlags.TRIGGER
+# plain numbers: the complement of an IntFlag has no bits but the named ones
+_DATA = int(IrqSetFlags.DATA_NONE | IrqSetFlags.DATA_BOOL | IrqSetFlags.DATA_EVENTFD)
+_ACTION = int(IrqSetFlags.MASK | IrqSetFlags.UNMASK | IrqSetFlags.TRIGGER)
 
 
 class EventfdTrigger:
@@ -86,7 +87,7 @@ class Irqs:
             chosen = body[wire.IRQ_SET.size :] if flags & IrqSetFlags.DATA_BOOL else b"\1" * count
             for vector, wanted in enumerate(chosen, start):
                 if wanted:
-                    self._act(irq, vector, flags & _ACTION)
+                    self._act(irq, vector, IrqSetFlags(flags & _ACTION))
         return b""
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from emulators.vfio_user.observer import Observer
 from emulators.vfio_user.sharing import only_private
 from regmodel.function import Function
 
+_PERMISSIONS = int(DmaFlags.READ | DmaFlags.WRITE)
 GuestMemory: TypeAlias = FileMemory | MessageMemory
 
 
@@ -36,7 +37,7 @@ class Maps:
         if len(body) < wire.DMA_MAP.size:
             raise Refused(errno.EINVAL, "short DMA_MAP")
         argsz, flags, offset, iova, size = wire.DMA_MAP.unpack_from(body)
-        if argsz < wire.DMA_MAP.size or not flags or flags & ~(DmaFlags.READ | DmaFlags.WRITE):
+        if argsz < wire.DMA_MAP.size or not flags or flags & ~_PERMISSIONS:
             raise Refused(errno.EINVAL, f"DMA_MAP with argsz {argsz}, flags {flags:#x}")
         if len(fds) > 1:
             raise Refused(errno.EINVAL, f"DMA_MAP with {len(fds)} descriptors")
