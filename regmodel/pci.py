@@ -23,16 +23,12 @@ from typing import Any
 
 from construct import Construct
 
+from regmodel import registers
 from regmodel.access import CONST, RO, RSVD, RW, W1C
-from regmodel.bits import Field
 from regmodel.catalogue import Identity
 from regmodel.errors import DescriptionError
 from regmodel.function import RegionKind, ResetCause
-from regmodel.registers import Bar, Each, Register
-from regmodel.registers import Reg8 as _Reg8
-from regmodel.registers import Reg16 as _Reg16
-from regmodel.registers import Reg32 as _Reg32
-from regmodel.registers import Reg64 as _Reg64
+from regmodel.registers import At, Bar, Register, What
 from regmodel.sources import Document, Source, Symbol
 
 SRIOV = "Single Root I/O Virtualization and Sharing Specification 1.1"
@@ -50,25 +46,24 @@ def base(section: str) -> Document:
     return Document("PCI Express Base Specification 5.0", section)
 
 
-def _kept(what: Iterable[Any]) -> Iterable[Any]:
-    """A device's own reset does not reach configuration space."""
-    return (w.sticky(ResetCause.SOFTWARE) if isinstance(w, Field) else w for w in what)
+_NOT_REACHED = (ResetCause.SOFTWARE,)
+"""A device's own reset does not reach configuration space."""
 
 
-def Reg8(at: int, *what: Any, **more: Any) -> Register:
-    return _Reg8(at, *_kept(what), **more)
+def Reg8(at: int, *what: What, **more: Any) -> Register:
+    return registers.Reg8(at, *what, survives=_NOT_REACHED, **more)
 
 
-def Reg16(at: int, *what: Any, **more: Any) -> Register:
-    return _Reg16(at, *_kept(what), **more)
+def Reg16(at: int, *what: What, **more: Any) -> Register:
+    return registers.Reg16(at, *what, survives=_NOT_REACHED, **more)
 
 
-def Reg32(at: int | Each, *what: Any, **more: Any) -> Register:
-    return _Reg32(at, *_kept(what), **more)
+def Reg32(at: At, *what: What, **more: Any) -> Register:
+    return registers.Reg32(at, *what, survives=_NOT_REACHED, **more)
 
 
-def Reg64(at: int | Each, *what: Any, **more: Any) -> Register:
-    return _Reg64(at, *_kept(what), **more)
+def Reg64(at: At, *what: What, **more: Any) -> Register:
+    return registers.Reg64(at, *what, survives=_NOT_REACHED, **more)
 
 
 @dataclass(frozen=True)

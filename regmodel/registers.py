@@ -76,7 +76,10 @@ Reset: TypeAlias = int | Mapping[ResetCause, int]
 
 
 class Register(Subconstruct):  # type: ignore[misc]
-    """One register or array of registers. Made by ``Reg32`` and its like, not by hand."""
+    """One register or array of registers. Made by ``Reg32`` and its like, not by hand.
+
+    ``survives`` are the resets that none of its fields feels.
+    """
 
     def __init__(
         self,
@@ -89,6 +92,7 @@ class Register(Subconstruct):  # type: ignore[misc]
         of: str | None = None,
         banked_by: tuple[str, int] | None = None,
         pair: tuple[str, str] | None = None,
+        survives: Iterable[ResetCause] = (),
         status: Status = Status.IMPLEMENTED,
         why: str = "",
     ) -> None:
@@ -108,6 +112,7 @@ class Register(Subconstruct):  # type: ignore[misc]
         self.whole = wholes[0] if wholes else None
         if self.whole is not None:
             given = (Field(self.whole, 0, width, name="value", where=self.where),)
+        given = tuple(f.sticky(*survives) for f in given) if survives else given
         word = WORDS[width]
         super().__init__(word if self.whole is not None else Bits(word, *given, path=path))
         self.fields: tuple[Field, ...] = given if self.whole is not None else self.subcon.fields
@@ -249,7 +254,7 @@ class Partial(Enum):
 
 
 class Wide(Enum):
-    """What an access that covers several registers does."""
+    """What an access that reaches beyond one register (into another, or into nothing) does."""
 
     SPLIT = "acts on each, lowest address first"
     IGNORE = "misses"
@@ -257,7 +262,10 @@ class Wide(Enum):
 
 @dataclass(frozen=True)
 class Policy:
-    """How a register file answers accesses that are not exactly one register."""
+    """How a register file answers accesses that are not exactly one register.
+
+    ``partial`` is about registers only: a window is memory, and any byte of it may be accessed alone.
+    """
 
     unmapped: Miss = Miss.ZEROS
     partial: Partial = Partial.LANES
@@ -357,6 +365,8 @@ class Bar(Construct):  # type: ignore[misc]
                     raise DescriptionError("bank-select", path, e.where, "a bank has one instance at least")
             if not _owns_its_state(e) and any(f.access.onwrite is OnWrite.ONCE for f in e.fields):
                 raise DescriptionError("once-shared", path, e.where, "write-once bits need a plain register of their own")
+            if e.kind is Kind.DOORBELL and any(e.resets.values()):
+                raise DescriptionError("reset-value", path, e.where, "a doorbell stores nothing, so it has no reset value")
             for cause, value in e.resets.items():
                 if not 0 <= value < 1 << e.width:
                     raise DescriptionError("reset-value", path, e.where, f"{value:#x} ({cause.value}) exceeds {e.width} bits")

@@ -7,7 +7,9 @@ value with the description, so a source is a claim that can fail.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,15 @@ class Symbol(Source):
         return f"{self.package}:{self.file} {self.name}{call}"
 
 
+def symbols(package: str, file: str, prefix: str = "") -> Callable[..., Symbol]:
+    """The symbols of one file, for descriptions that name many: ``R = symbols(..., "E1000_")``, then ``R("RDT", 0)``."""
+
+    def symbol(name: str, index: int | None = None, **more: Any) -> Symbol:
+        return Symbol(package, file, prefix + name, index, **more)
+
+    return symbol
+
+
 @dataclass(frozen=True)
 class Reading(Source):
     """What a source file shows that is no symbol: a function, a structure, a sequence."""
@@ -70,7 +81,7 @@ class Reading(Source):
 
     @property
     def confidence(self) -> str:
-        return "model" if self.package == "qemu" else "driver"
+        return "model" if self.package in ("qemu", "nul") else "driver"
 
     def __str__(self) -> str:
         return f"{self.package}:{self.file} {self.what}"
