@@ -35,26 +35,26 @@ def loop() -> Iterator[Loop]:
 
 
 @pytest.fixture
-def device() -> TestDevice:
+def dut() -> TestDevice:
     return TestDevice()
 
 
 @pytest.fixture
-def server(loop: Loop, device: TestDevice, tmp_path: Path) -> Iterator[Server]:
-    server = Server(loop, device, tmp_path / "s")
+def server(loop: Loop, dut: TestDevice, tmp_path: Path) -> Iterator[Server]:
+    server = Server(loop, dut, tmp_path / "s")
     yield server
     server.close()
 
 
 @pytest.fixture
-def client(loop: Loop, server: Server, device: TestDevice) -> Iterator[Client]:
+def client(loop: Loop, server: Server, dut: TestDevice) -> Iterator[Client]:
     """A client with a version agreed; on leaving, nothing of it is left in the server."""
     before = open_fds()
     with Client(loop, server.path) as client:
-        device.log.clear()
+        dut.log.clear()
         yield client
     assert server.connection is None
-    assert len(device.dma) == 0 and device.armed() == []
+    assert len(dut.dma) == 0 and dut.armed() == []
     leaked = open_fds() - before
     assert not leaked, {fd: Path(f"/proc/self/fd/{fd}").readlink() for fd in leaked}
 

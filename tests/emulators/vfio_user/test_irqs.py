@@ -30,36 +30,36 @@ def fired(fd: int) -> int:
 
 
 @pytest.mark.parametrize(("irq", "vector"), [(Irq.INTX, 0), (Irq.MSI, 7), (Irq.MSIX, 31), (Irq.ERR, 0), (Irq.REQ, 0)])
-def test_arm_fire_disarm(client, device, events, irq, vector):
+def test_arm_fire_disarm(client, dut, events, irq, vector):
     assert client.set_irqs(c.ARM, irq, vector, 1, events[:1]) == 0
-    trigger = device.triggers[irq, vector]
+    trigger = dut.triggers[irq, vector]
     trigger()
     trigger()
     assert fired(events[0]) == 2
     assert client.set_irqs(c.DISARM, irq, 0, 0) == 0
-    assert device.triggers[irq, vector] is None
+    assert dut.triggers[irq, vector] is None
     trigger()  # kept against the rules: it must not write to a number that has been closed
     assert fired(events[0]) == 0
 
 
-def test_several_vectors_at_once_and_replacing_one(client, device, events):
+def test_several_vectors_at_once_and_replacing_one(client, dut, events):
     assert client.set_irqs(c.ARM, c.MSIX, 4, 2, events[:2]) == 0
-    old = device.triggers[Irq.MSIX, 5]
+    old = dut.triggers[Irq.MSIX, 5]
     assert client.set_irqs(c.ARM, c.MSIX, 5, 1, events[2:]) == 0
-    device.triggers[Irq.MSIX, 4]()
-    device.triggers[Irq.MSIX, 5]()
+    dut.triggers[Irq.MSIX, 4]()
+    dut.triggers[Irq.MSIX, 5]()
     old()
     assert [fired(fd) for fd in events] == [1, 0, 1]
 
 
-def test_as_qemu_enables_msix(client, device, events):
+def test_as_qemu_enables_msix(client, dut, events):
     """First the bare "enabled" without descriptors, then a vector when the guest unmasks it."""
     assert client.set_irqs(c.ARM, c.MSIX, 0, 1) == 0
-    assert device.armed() == []
+    assert dut.armed() == []
     assert client.set_irqs(c.ARM, c.MSIX, 2, 1, events[:1]) == 0
-    assert device.armed() == [(Irq.MSIX, 2)]
+    assert dut.armed() == [(Irq.MSIX, 2)]
     assert client.set_irqs(c.ARM, c.MSIX, 2, 1) == 0
-    assert device.armed() == []
+    assert dut.armed() == []
 
 
 def test_the_client_may_fire(client, events):
@@ -70,15 +70,15 @@ def test_the_client_may_fire(client, events):
     assert [fired(fd) for fd in events] == [1, 0, 0]
 
 
-def test_intx_mask_and_unmask(client, device, events):
+def test_intx_mask_and_unmask(client, dut, events):
     assert client.set_irqs(c.ARM, c.INTX, 0, 1, events[:1]) == 0
     assert client.set_irqs(c.UNMASK, c.INTX, 0, 1) == 0
-    assert device.log == [("unmask", Irq.INTX)] and device.armed() == [(Irq.INTX, 0)]
+    assert dut.log == [("unmask", Irq.INTX)] and dut.armed() == [(Irq.INTX, 0)]
     assert client.set_irqs(c.MASK, c.INTX, 0, 1) == 0
-    assert device.armed() == []
+    assert dut.armed() == []
     assert client.set_irqs(c.UNMASK, c.INTX, 0, 1) == 0
-    assert device.armed() == [(Irq.INTX, 0)]
-    device.triggers[Irq.INTX, 0]()
+    assert dut.armed() == [(Irq.INTX, 0)]
+    dut.triggers[Irq.INTX, 0]()
     assert fired(events[0]) == 1
 
 
@@ -93,9 +93,9 @@ def test_intx_mask_and_unmask(client, device, events):
         (c.FIRE, c.MSIX, 1, 0), (0x22, c.MSIX, 0, 0), (0x24, c.MSIX, 0, 0),
     ],
 )  # fmt: skip
-def test_refused(client, device, flags, index, start, count):
+def test_refused(client, dut, flags, index, start, count):
     assert client.set_irqs(flags, index, start, count) == errno.EINVAL
-    assert device.triggers == {}
+    assert dut.triggers == {}
 
 
 @pytest.mark.parametrize("argsz", [0, 3, 19])
@@ -114,10 +114,10 @@ def test_as_many_booleans_as_vectors(client, data):
 
 
 @pytest.mark.parametrize(("flags", "count", "given"), [(0x22, 1, 1), (0x21, 1, 1), (0x24, 2, 1), (0x24, 1, 2), (0x24, 3, 2)])
-def test_as_many_descriptors_as_vectors(client, device, events, flags, count, given):
+def test_as_many_descriptors_as_vectors(client, dut, events, flags, count, given):
     data = bytes(count) if flags & 2 else b""
     assert client.set_irqs(flags, c.MSIX, 0, count, events[:given], data) == errno.EINVAL
-    assert device.triggers == {}
+    assert dut.triggers == {}
 
 
 @pytest.mark.parametrize("action", [0x08, 0x10])
@@ -125,19 +125,19 @@ def test_events_for_masking_are_not_served(client, events, action):
     assert client.set_irqs(4 | action, c.INTX, 0, 1, events[:1]) == errno.ENOTSUP
 
 
-def test_only_eventfds(client, device, events):
+def test_only_eventfds(client, dut, events):
     near, far = os.pipe()
     assert client.set_irqs(c.ARM, c.MSIX, 0, 2, [events[0], far]) == errno.EINVAL
     os.close(near)
     os.close(far)
-    assert device.armed() == []
+    assert dut.armed() == []
 
 
-def test_a_full_counter_does_not_block(client, device):
+def test_a_full_counter_does_not_block(client, dut):
     fd = os.eventfd(0, os.EFD_CLOEXEC)  # a blocking one
     assert client.set_irqs(c.ARM, c.MSIX, 0, 1, [fd]) == 0
     os.eventfd_write(fd, 2**64 - 2)
-    device.triggers[Irq.MSIX, 0]()
+    dut.triggers[Irq.MSIX, 0]()
     os.close(fd)
 
 
@@ -146,8 +146,8 @@ def test_a_device_without_an_index(loop, tmp_path, events):
 
     from .device import TestDevice
 
-    device = TestDevice(irqs={Irq.MSIX: 3})
-    server = Server(loop, device, tmp_path / "x")
+    dut = TestDevice(irqs={Irq.MSIX: 3})
+    server = Server(loop, dut, tmp_path / "x")
     with Client(loop, server.path) as client:
         assert client.set_irqs(c.DISARM, c.INTX, 0, 0) == 0  # QEMU does this at each reset
         assert client.set_irqs(c.ARM, c.INTX, 0, 1, events[:1]) == errno.EINVAL

@@ -23,20 +23,20 @@ from .conftest import memfd, open_fds
 PAGE = 4096
 
 
-def test_mapped_memory_is_the_same_bytes(client, device, guest_memory):
+def test_mapped_memory_is_the_same_bytes(client, dut, guest_memory):
     assert client.map(0x100000, 0x4000, guest_memory, offset=0x2000) == 0
     os.pwrite(guest_memory, b"hello", 0x2010)
-    view = device.dma.view(0x100010, 5)
+    view = dut.dma.view(0x100010, 5)
     assert view == b"hello"
-    device.dma.write(0x103FFC, b"tail")
+    dut.dma.write(0x103FFC, b"tail")
     assert os.pread(guest_memory, 4, 0x5FFC) == b"tail"
     del view
     assert client.unmap(0x100000, 0x4000) == 0
     with pytest.raises(DmaFault, match="nothing is mapped"):
-        device.dma.read(0x100010, 5)
+        dut.dma.read(0x100010, 5)
 
 
-def test_a_file_is_mapped_once(client, device, guest_memory):
+def test_a_file_is_mapped_once(client, dut, guest_memory):
     before = open_fds()
     for page in range(256):  # as with a vIOMMU, in any order
         assert client.map(0x10000000 + PAGE * (page * 7 % 256), PAGE, guest_memory, offset=PAGE * page) == 0
@@ -48,7 +48,7 @@ def test_a_file_is_mapped_once(client, device, guest_memory):
     assert open_fds() == before
 
 
-def test_a_file_that_has_grown_is_mapped_anew(client, device):
+def test_a_file_that_has_grown_is_mapped_anew(client, dut):
     import fcntl
 
     fd = os.memfd_create("growing", os.MFD_ALLOW_SEALING)
@@ -57,7 +57,7 @@ def test_a_file_that_has_grown_is_mapped_anew(client, device):
     assert client.map(0, PAGE, fd) == 0
     os.truncate(fd, 2 * PAGE)
     assert client.map(PAGE, PAGE, fd, offset=PAGE) == 0
-    device.dma.write(PAGE - 2, b"abcd")
+    dut.dma.write(PAGE - 2, b"abcd")
     assert os.pread(fd, 4, PAGE - 2) == b"abcd"
     assert client.unmap(0, PAGE) == 0 and client.unmap(PAGE, PAGE) == 0
     os.close(fd)
@@ -67,10 +67,10 @@ def test_a_file_that_has_grown_is_mapped_anew(client, device):
     ("iova", "size"),
     [(0x10000, PAGE), (0xF000, 2 * PAGE), (0x11000, PAGE), (0x12000, 2 * PAGE), (0, 2**63), (0x10000, 3 * PAGE)],
 )
-def test_overlapping(client, device, guest_memory, iova, size):
+def test_overlapping(client, dut, guest_memory, iova, size):
     assert client.map(0x10000, 3 * PAGE, guest_memory) == 0
     assert client.map(iova, size) == errno.EEXIST
-    assert len(device.dma) == 1
+    assert len(dut.dma) == 1
     assert client.unmap(0x10000, 3 * PAGE) == 0
 
 
@@ -78,20 +78,20 @@ def test_overlapping(client, device, guest_memory, iova, size):
     ("iova", "size", "offset"),
     [(1, PAGE, 0), (0, 1, 0), (0, PAGE + 1, 0), (0, PAGE, 1), (0, 0, 0), (2**64 - PAGE, 2 * PAGE, 0), (0x800, PAGE, 0)],
 )
-def test_unaligned_empty_or_beyond_the_address_space(client, device, guest_memory, iova, size, offset):
+def test_unaligned_empty_or_beyond_the_address_space(client, dut, guest_memory, iova, size, offset):
     assert client.map(iova, size, guest_memory, offset=offset) == errno.EINVAL
     assert client.map(iova, size) == errno.EINVAL or offset
     client.send(c.DMA_UNMAP, struct.pack("<IIQQ", 24, 2, 0, 0))
     client.receive()
-    assert len(device.dma) == 0
+    assert len(dut.dma) == 0
 
 
-def test_the_last_page_of_the_address_space(client, device, guest_memory):
+def test_the_last_page_of_the_address_space(client, dut, guest_memory):
     assert client.map(2**64 - PAGE, PAGE, guest_memory) == 0
-    device.dma.write(2**64 - 4, b"last")
+    dut.dma.write(2**64 - 4, b"last")
     assert os.pread(guest_memory, 4, PAGE - 4) == b"last"
     with pytest.raises(DmaFault):
-        device.dma.write(2**64 - 4, b"beyond")
+        dut.dma.write(2**64 - 4, b"beyond")
     assert client.unmap(2**64 - PAGE, PAGE) == 0
 
 
@@ -112,7 +112,7 @@ def test_short(client, size):
     assert client.call(c.DMA_UNMAP, bytes(size)).error == errno.EINVAL
 
 
-def test_a_file_shorter_than_its_map(client, device, guest_memory):
+def test_a_file_shorter_than_its_map(client, dut, guest_memory):
     assert client.map(0, 2 << 20, guest_memory) == errno.EINVAL
     assert client.map(0, PAGE, guest_memory, offset=1 << 20) == errno.EINVAL
     assert client.map(0, PAGE, guest_memory, offset=2**64 - PAGE) == errno.EINVAL
@@ -126,7 +126,7 @@ def test_what_is_no_file(client):
             os.close(fd)
 
 
-def test_permission(client, device, guest_memory):
+def test_permission(client, dut, guest_memory):
     read_only = os.open(f"/proc/self/fd/{guest_memory}", os.O_RDONLY)
     assert client.map(0, PAGE, read_only) == errno.EACCES
     assert client.map(0, PAGE, read_only, flags=1) == 0
@@ -134,41 +134,43 @@ def test_permission(client, device, guest_memory):
     assert client.map(2 * PAGE, PAGE, guest_memory, flags=2) == 0
     os.close(read_only)
     for address in (0, PAGE):
-        assert device.dma.read(address, 4) == bytes(4)
-        assert device.dma.view(address, 4).readonly
+        assert dut.dma.read(address, 4) == bytes(4)
+        assert dut.dma.view(address, 4).readonly
         with pytest.raises(DmaFault, match="may not be written"):
-            device.dma.write(address, b"x")
-    device.dma.write(2 * PAGE, b"x")
+            dut.dma.write(address, b"x")
+    dut.dma.write(2 * PAGE, b"x")
     with pytest.raises(DmaFault, match="may not be read"):
-        device.dma.read(2 * PAGE, 1)
+        dut.dma.read(2 * PAGE, 1)
     with pytest.raises(DmaFault, match="may not be written"):  # the part that may be is not written either
-        device.dma.write(2 * PAGE - 1, b"yz")
+        dut.dma.write(2 * PAGE - 1, b"yz")
     assert os.pread(guest_memory, 1, 0) == b"x"
 
 
 class TestUnmap:
-    @pytest.mark.parametrize(("iova", "size"), [(0, 2 * PAGE), (PAGE, PAGE), (0, PAGE), (0, 4 * PAGE), (8 * PAGE, PAGE), (1, 2)])
-    def test_exact(self, client, device, guest_memory, iova, size):
+    @pytest.mark.parametrize(
+        ("iova", "size"), [(0, 2 * PAGE), (PAGE, PAGE), (0, PAGE), (0, 4 * PAGE), (8 * PAGE, PAGE), (1, 2)]
+    )
+    def test_exact(self, client, dut, guest_memory, iova, size):
         assert client.map(0, 3 * PAGE, guest_memory) == 0
         assert client.unmap(iova, size) == errno.ENOENT
         assert client.unmap(0, 3 * PAGE) == 0
         assert client.unmap(0, 3 * PAGE) == errno.ENOENT
 
-    def test_all(self, client, device, guest_memory):
+    def test_all(self, client, dut, guest_memory):
         for page in range(10):
             assert client.map(page * PAGE, PAGE, guest_memory if page % 2 else None) == 0
         assert client.unmap(PAGE, PAGE, flags=2) == errno.EINVAL
         assert client.unmap(0, 0, flags=2) == 0
-        assert len(device.dma) == 0
+        assert len(dut.dma) == 0
 
     @pytest.mark.parametrize(("flags", "expected"), [(1, errno.ENOTSUP), (4, errno.ENOTSUP), (3, errno.EINVAL)])
     def test_flags(self, client, flags, expected):
         assert client.map(0, PAGE) == 0
         assert client.unmap(0, PAGE, flags=flags) == expected
 
-    def test_a_view_that_is_kept_is_safe(self, client, device, guest_memory, caplog):
+    def test_a_view_that_is_kept_is_safe(self, client, dut, guest_memory, caplog):
         assert client.map(0, PAGE, guest_memory) == 0
-        kept = device.dma.view(0, 4)
+        kept = dut.dma.view(0, 4)
         assert client.unmap(0, PAGE) == 0
         assert kept == bytes(4)  # still there: no SIGSEGV
         assert "keeps a view" in caplog.text
@@ -177,61 +179,61 @@ class TestUnmap:
 
 
 class TestUnsealed:
-    def test_read_and_written_through_the_descriptor(self, client, device, caplog):
+    def test_read_and_written_through_the_descriptor(self, client, dut, caplog):
         fd = memfd(4 * PAGE, sealed=False)
         assert client.map(0, 2 * PAGE, fd) == 0
         assert client.map(4 * PAGE, 2 * PAGE, fd, offset=2 * PAGE) == 0
         assert [r.levelname for r in caplog.records] == ["WARNING"] and "may be truncated" in caplog.text
-        assert device.dma.view(0, 4) is None
-        device.dma.write(PAGE - 2, b"abcd")
-        assert device.dma.read(PAGE - 2, 4) == b"abcd" == os.pread(fd, 4, PAGE - 2)
+        assert dut.dma.view(0, 4) is None
+        dut.dma.write(PAGE - 2, b"abcd")
+        assert dut.dma.read(PAGE - 2, 4) == b"abcd" == os.pread(fd, 4, PAGE - 2)
         os.close(fd)
-        assert device.dma.read(PAGE - 2, 4) == b"abcd"
+        assert dut.dma.read(PAGE - 2, 4) == b"abcd"
 
-    def test_truncated_by_another_process(self, client, device):
+    def test_truncated_by_another_process(self, client, dut):
         with tempfile.NamedTemporaryFile() as file:
             os.truncate(file.fileno(), 2 * PAGE)
             assert client.map(0, 2 * PAGE, file.fileno()) == 0
-            device.dma.write(PAGE, b"there")
+            dut.dma.write(PAGE, b"there")
             subprocess.run([sys.executable, "-c", f"import os; os.truncate({file.name!r}, 16)"], check=True)
-            for access in (lambda: device.dma.read(PAGE, 5), lambda: device.dma.write(PAGE, b"gone"), lambda: device.dma.read(14, 4)):
+            for access in (lambda: dut.dma.read(PAGE, 5), lambda: dut.dma.write(PAGE, b"gone"), lambda: dut.dma.read(14, 4)):
                 with pytest.raises(DmaFault, match="has been truncated"):
                     access()
             assert os.fstat(file.fileno()).st_size == 16
-            assert device.dma.read(0, 16) == bytes(16)
+            assert dut.dma.read(0, 16) == bytes(16)
 
-    def test_trusted(self, loop, device, tmp_path):
-        server = Server(loop, device, tmp_path / "t", trust_memory=True)
+    def test_trusted(self, loop, dut, tmp_path):
+        server = Server(loop, dut, tmp_path / "t", trust_memory=True)
         with Client(loop, server.path) as client, tempfile.TemporaryFile() as file:
             os.truncate(file.fileno(), PAGE)
             assert client.map(0, PAGE, file.fileno()) == 0
-            assert device.dma.view(0, 4, write=True) is not None
+            assert dut.dma.view(0, 4, write=True) is not None
         server.close()
 
-    def test_sealed_memory_cannot_be_truncated_away(self, client, device, guest_memory):
+    def test_sealed_memory_cannot_be_truncated_away(self, client, dut, guest_memory):
         assert client.map(0, PAGE, guest_memory) == 0
         with pytest.raises(PermissionError):
             os.truncate(guest_memory, 0)
-        assert device.dma.read(0, 1) == b"\0"
+        assert dut.dma.read(0, 1) == b"\0"
 
 
 class TestShareOff:
     """The client maps the file privately, as QEMU does for share=off."""
 
-    def test_refused_with_the_remedy(self, client, device, guest_memory, caplog):
+    def test_refused_with_the_remedy(self, client, dut, guest_memory, caplog):
         with mmap.mmap(guest_memory, 1 << 20, flags=mmap.MAP_PRIVATE):
             assert client.map(0, PAGE, guest_memory) == errno.EINVAL
         (line,) = [r.getMessage() for r in caplog.records]
         assert "share=on" in line and "memory-backend-memfd" in line and "\n" not in line
-        assert len(device.dma) == 0
+        assert len(dut.dma) == 0
 
     def test_shared_is_fine(self, client, guest_memory):
         with mmap.mmap(guest_memory, 1 << 20), mmap.mmap(guest_memory, PAGE, flags=mmap.MAP_PRIVATE):
             assert client.map(0, PAGE, guest_memory) == 0
 
-    def test_a_client_that_cannot_be_looked_at_is_named_in_the_log(self, loop, device, tmp_path, monkeypatch, caplog):
+    def test_a_client_that_cannot_be_looked_at_is_named_in_the_log(self, loop, dut, tmp_path, monkeypatch, caplog):
         monkeypatch.setattr("emulators.vfio_user.server.maps_are_readable", lambda pid: False)
-        server = Server(loop, device, tmp_path / "t")
+        server = Server(loop, dut, tmp_path / "t")
         with Client(loop, server.path):
             assert "could not be checked" in caplog.text
         server.close()
@@ -245,7 +247,7 @@ class TestShareOff:
 
 
 class TestDescriptors:
-    def test_what_a_message_does_not_allow_is_refused_and_closed(self, client, device, guest_memory):
+    def test_what_a_message_does_not_allow_is_refused_and_closed(self, client, dut, guest_memory):
         before = open_fds()
         extra = [os.dup(guest_memory) for _ in range(3)]
         body = struct.pack("<IIQQQ", 32, 3, 0, 0, PAGE)
@@ -257,7 +259,7 @@ class TestDescriptors:
         for fd in extra:
             os.close(fd)
         assert open_fds() == before
-        assert device.log == [] and len(device.dma) == 0
+        assert dut.log == [] and len(dut.dma) == 0
 
     def test_more_than_a_message_can_have(self, client):
         before = open_fds()
@@ -280,14 +282,14 @@ class TestDescriptors:
         os.close(event)
         assert open_fds() == before
 
-    def test_header_and_payload_apart(self, client, device):
+    def test_header_and_payload_apart(self, client, dut):
         event = os.eventfd(0)
         client.send_raw(struct.pack("<HHIII", 1, c.SET_IRQS, 36, 0, 0), [event])
         client.send_raw(struct.pack("<5I", 20, c.ARM, c.MSIX, 0, 1))
-        assert client.receive().error == 0 and len(device.armed()) == 1
+        assert client.receive().error == 0 and len(dut.armed()) == 1
         os.close(event)
 
-    def test_they_find_their_message_in_a_batch(self, client, loop, device, guest_memory):
+    def test_they_find_their_message_in_a_batch(self, client, loop, dut, guest_memory):
         """Writes before, maps with descriptors between, all received together."""
         post = struct.pack("<HHIIIQIII", 1, 10, 36, 0x10, 0, 0, 0, 4, 1)
         for page in range(5):
@@ -303,24 +305,24 @@ class TestDescriptors:
         client.sock.send(post)
         loop.settle()
         assert [client.receive().error for _ in range(5)] == [0] * 5
-        assert len(device.log) == 16
-        assert all(device.dma.view(page * PAGE, 8) is not None for page in range(5))
+        assert len(dut.log) == 16
+        assert all(dut.dma.view(page * PAGE, 8) is not None for page in range(5))
 
 
-def test_too_many_maps(client, device, monkeypatch):
+def test_too_many_maps(client, dut, monkeypatch):
     monkeypatch.setattr("emulators.vfio_user.messages.MAX_DMA_MAPS", 20)
     for page in range(20):
         assert client.map(page * PAGE, PAGE) == 0
     assert client.map(20 * PAGE, PAGE) == errno.ENOSPC
 
 
-def test_a_function_that_refuses_a_map_leaves_nothing(client, device, guest_memory, monkeypatch):
+def test_a_function_that_refuses_a_map_leaves_nothing(client, dut, guest_memory, monkeypatch):
     before = open_fds()
 
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(device, "dma_map", refuse)
+    monkeypatch.setattr(dut, "dma_map", refuse)
     assert client.map(0, PAGE, guest_memory) == errno.EIO
     monkeypatch.undo()
     assert open_fds() == before

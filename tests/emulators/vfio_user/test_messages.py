@@ -79,19 +79,19 @@ class TestVersion:
         with Client(loop, server.path) as client:
             assert client.call(c.GET_INFO, struct.pack("<IIII", 16, 0, 0, 0)).error == 0
 
-    def test_nothing_comes_before_it(self, loop, server, device):
+    def test_nothing_comes_before_it(self, loop, server, dut):
         with Client(loop, server.path, negotiate=False) as client:
             client.send(c.REGION_WRITE, struct.pack("<QIII", 0, 0, 4, 1), flags=c.NO_REPLY)
             assert client.is_closed()
         with Client(loop, server.path, negotiate=False) as client:
             assert client.call(c.GET_INFO, struct.pack("<IIII", 16, 0, 0, 0)).error == errno.EINVAL
             assert client.is_closed()
-        assert device.log == []
+        assert dut.log == []
 
-    def test_once_is_enough(self, client, device):
+    def test_once_is_enough(self, client, dut):
         assert client.call(c.VERSION, bytes(4) + c.QEMU_JSON).error == errno.EINVAL
         assert client.read(0, 0, 4) == bytes(4)
-        assert ("reset", ResetCause.BUS) not in device.log
+        assert ("reset", ResetCause.BUS) not in dut.log
 
 
 class TestInfo:
@@ -133,7 +133,7 @@ class TestRegionInfo:
         assert client.call(c.GET_REGION_INFO, body).error == errno.EINVAL
 
     @pytest.fixture
-    def device(self):
+    def dut(self):
         fd = os.memfd_create("bar")
         os.truncate(fd, 0x10000)
         areas = ((0x2000, 0x1000), (0x4000, 0x2000))
@@ -173,8 +173,8 @@ class TestRegionInfo:
 
 
 class TestRegions:
-    def test_wire_bytes(self, client, device):
-        device.bar[0x10:0x14] = bytes.fromhex("efbeadde")
+    def test_wire_bytes(self, client, dut):
+        dut.bar[0x10:0x14] = bytes.fromhex("efbeadde")
         client.send_raw(bytes.fromhex("3412 0900 20000000 00000000 00000000  1000000000000000 00000000 04000000"))
         assert client.sock.recv(100) == bytes.fromhex(
             "3412 0900 24000000 01000000 00000000  1000000000000000 00000000 04000000 efbeadde"
@@ -183,28 +183,28 @@ class TestRegions:
         assert client.sock.recv(100) == bytes.fromhex(
             "3512 0a00 20000000 01000000 00000000  2000000000000000 00000000 02000000"
         )
-        assert device.log == [("read", 0, 0x10, 4), ("write", 0, 0x20, 2, 0xABCD)]
+        assert dut.log == [("read", 0, 0x10, 4), ("write", 0, 0x20, 2, 0xABCD)]
 
     @pytest.mark.parametrize("width", [1, 2, 4, 8])
-    def test_one_access_is_one_access(self, client, device, width):
+    def test_one_access_is_one_access(self, client, dut, width):
         data = bytes(range(1, width + 1))
         client.write(0, 0x40, data)
         client.post(0, 0x80, data)
         assert client.read(0, 0x80, width) == data
         value = int.from_bytes(data, "little")
-        assert device.log == [("write", 0, 0x40, width, value), ("write", 0, 0x80, width, value), ("read", 0, 0x80, width)]
+        assert dut.log == [("write", 0, 0x40, width, value), ("write", 0, 0x80, width, value), ("read", 0, 0x80, width)]
         assert client.silent()
 
-    def test_longer_ones_are_made_of_aligned_double_words(self, client, device):
+    def test_longer_ones_are_made_of_aligned_double_words(self, client, dut):
         client.write(0, 0x3E, bytes(range(10)))
         assert client.read(0, 0x3E, 10) == bytes(range(10))
-        assert [entry[2:4] for entry in device.log] == [(0x3E, 2), (0x40, 4), (0x44, 4)] * 2
+        assert [entry[2:4] for entry in dut.log] == [(0x3E, 2), (0x40, 4), (0x44, 4)] * 2
 
-    def test_configuration_space_in_one_read(self, client, device):
-        device.config[:4] = b"\x86\x80\xca\x10"
-        assert client.read(7, 0, 256) == bytes(device.config)
+    def test_configuration_space_in_one_read(self, client, dut):
+        dut.config[:4] = b"\x86\x80\xca\x10"
+        assert client.read(7, 0, 256) == bytes(dut.config)
         client.write(7, 4, b"\x06\x00")
-        assert device.config[4:6] == b"\x06\x00"
+        assert dut.config[4:6] == b"\x06\x00"
 
     @pytest.mark.parametrize(
         "access",
@@ -213,12 +213,12 @@ class TestRegions:
             (2**64 - 1, 0, 1), (2**64 - 4, 0, 8), (0, 0, 2**20 + 1), (256, 7, 1), (0, 7, 257),
         ],
     )  # fmt: skip
-    def test_outside(self, client, device, access):
+    def test_outside(self, client, dut, access):
         assert client.call(c.REGION_READ, struct.pack("<QII", *access)).error == errno.EINVAL
         data = bytes(min(access[2], 2**20))
         assert client.call(c.REGION_WRITE, struct.pack("<QII", *access) + data).error == errno.EINVAL
         client.send(c.REGION_WRITE, struct.pack("<QII", *access) + data, flags=c.NO_REPLY)
-        assert device.log == [] and client.silent()
+        assert dut.log == [] and client.silent()
 
     @pytest.mark.parametrize("command", [c.REGION_READ, c.REGION_WRITE, c.WRITE_MULTI])
     def test_short(self, client, command):
@@ -226,18 +226,18 @@ class TestRegions:
             assert client.call(command, bytes(size)).error == errno.EINVAL
 
     @pytest.mark.parametrize("data", [b"", b"123", b"12345"])
-    def test_a_write_has_the_data_it_says(self, client, device, data):
+    def test_a_write_has_the_data_it_says(self, client, dut, data):
         assert client.call(c.REGION_WRITE, struct.pack("<QII", 0, 0, 4) + data).error == errno.EINVAL
         client.send(c.REGION_WRITE, struct.pack("<QII", 0, 0, 4) + data, flags=c.NO_REPLY)
-        assert device.log == [] and client.silent()
+        assert dut.log == [] and client.silent()
 
     def test_rom_is_read_whole_and_not_written(self, loop, tmp_path):
         from emulators.dma import BytesMemory
         from emulators.vfio_user.server import Server
 
         rom = BytesMemory(bytearray(b"\x55\xaa" * 0x200))
-        device = TestDevice(more=[Region(6, RegionKind.ROM, 0x400, writable=False, backing=rom)])
-        server = Server(loop, device, tmp_path / "rom")
+        dut = TestDevice(more=[Region(6, RegionKind.ROM, 0x400, writable=False, backing=rom)])
+        server = Server(loop, dut, tmp_path / "rom")
         with Client(loop, server.path) as client:
             assert client.read(6, 0, 0x400) == rom.content
             assert client.call(c.REGION_WRITE, struct.pack("<QIII", 0, 6, 4, 1)).error == errno.EINVAL
@@ -245,7 +245,7 @@ class TestRegions:
 
 
 class TestPosted:
-    def test_runs_of_mixed_messages_keep_their_order(self, client, device):
+    def test_runs_of_mixed_messages_keep_their_order(self, client, dut):
         batch, expected = b"", []
         for i in range(3000):
             width = (4, 4, 4, 8, 4, 2, 1)[i % 7]
@@ -253,25 +253,25 @@ class TestPosted:
             batch += struct.pack("<HHIIIQII", i, 10, 32 + width, 0x10, 0, offset, 0, width) + value.to_bytes(width, "little")
             expected.append(("write", 0, offset, width, value))
         client.send_raw(batch)
-        assert device.log == expected
+        assert dut.log == expected
         assert client.silent()
 
-    def test_one_that_is_outside_does_not_stop_the_others(self, client, device, server):
+    def test_one_that_is_outside_does_not_stop_the_others(self, client, dut, server):
         def write(offset: int) -> bytes:
             return struct.pack("<HHIIIQIII", 1, 10, 36, 0x10, 0, offset, 0, 4, offset & 0xFF)
 
         client.send_raw(write(0) + write(0xFFD) + write(4) + write(2**63) + write(8))
-        assert [entry[2] for entry in device.log] == [0, 4, 8]
+        assert [entry[2] for entry in dut.log] == [0, 4, 8]
         assert client.silent() and server.connection.refused == 2
 
-    def test_one_that_fails_does_not_stop_the_others(self, client, device, caplog):
-        device.fail = ValueError("a bug")
+    def test_one_that_fails_does_not_stop_the_others(self, client, dut, caplog):
+        dut.fail = ValueError("a bug")
         client.post(0, 0, b"1234")
         client.post(0, 0, b"1234")
         assert [r.getMessage().count("a bug") for r in caplog.records if r.levelname == "ERROR"] == [1]
-        device.fail = None
+        dut.fail = None
         client.post(0, 4, b"1234")
-        assert len(device.log) == 1 and client.silent()
+        assert len(dut.log) == 1 and client.silent()
 
     def test_counters(self, client, server):
         for _ in range(5):
@@ -280,20 +280,20 @@ class TestPosted:
         counts = server.connection.messages
         assert (counts[c.REGION_WRITE], counts[c.REGION_READ], counts[c.VERSION]) == (5, 1, 1)
 
-    def test_any_command_may_go_without_reply(self, client, device):
+    def test_any_command_may_go_without_reply(self, client, dut):
         client.send(c.RESET, flags=c.NO_REPLY)
         client.send(c.GET_INFO, b"", flags=c.NO_REPLY)
         client.send(99, b"", flags=c.NO_REPLY)
-        assert device.log == [("reset", ResetCause.BUS)] and client.silent()
+        assert dut.log == [("reset", ResetCause.BUS)] and client.silent()
 
 
 class TestWriteMulti:
-    def test_order_and_widths(self, client, device):
+    def test_order_and_widths(self, client, dut):
         entries = [(0, 0, 4, 0x11223344), (8, 0, 8, 2**64 - 1), (16, 0, 1, 0xFF), (0x40, 7, 2, 0xBEEF)]
         body = struct.pack("<Q", len(entries)) + b"".join(struct.pack("<QIIQ", *entry) for entry in entries)
         client.send(c.WRITE_MULTI, body, flags=c.NO_REPLY)
-        assert device.log == [("write", 0, 0, 4, 0x11223344), ("write", 0, 8, 8, 2**64 - 1), ("write", 0, 16, 1, 0xFF)]
-        assert device.config[0x40:0x42] == b"\xef\xbe"
+        assert dut.log == [("write", 0, 0, 4, 0x11223344), ("write", 0, 8, 8, 2**64 - 1), ("write", 0, 16, 1, 0xFF)]
+        assert dut.config[0x40:0x42] == b"\xef\xbe"
         assert client.silent()
         assert client.call(c.WRITE_MULTI, body).body == struct.pack("<Q", 4)
 
@@ -305,11 +305,11 @@ class TestWriteMulti:
             struct.pack("<QQIIQQIIQ", 2, 0, 0, 4, 0, 0, 5, 4, 0),
         ],
     )  # fmt: skip
-    def test_bad(self, client, device, body):
+    def test_bad(self, client, dut, body):
         assert client.call(c.WRITE_MULTI, body).error == errno.EINVAL
-        assert device.log == []
+        assert dut.log == []
 
-    def test_only_when_agreed(self, loop, server, device):
+    def test_only_when_agreed(self, loop, server, dut):
         with Client(loop, server.path, json=b"{}\0") as client:
             assert client.call(c.WRITE_MULTI, struct.pack("<QQIIQ", 1, 0, 0, 4, 0)).error == errno.ENOTSUP
 
@@ -324,12 +324,12 @@ class TestDispatch:
         assert client.call(command, bytes(64)).error == expected
         assert client.read(0, 0, 4) == bytes(4)
 
-    def test_reset(self, client, device):
+    def test_reset(self, client, dut):
         assert client.call(c.RESET).body == b""
-        assert device.log == [("reset", ResetCause.BUS)]
+        assert dut.log == [("reset", ResetCause.BUS)]
 
     @pytest.mark.parametrize("size", [0, 1, 15, 2**20 + 33, 2**31, 2**32 - 1])
-    def test_a_size_that_cannot_be_ends_the_connection(self, loop, server, device, size):
+    def test_a_size_that_cannot_be_ends_the_connection(self, loop, server, dut, size):
         with Client(loop, server.path) as client:
             assert client.call(c.SET_IRQS, size=size).error == errno.EINVAL
             assert client.is_closed()
@@ -346,7 +346,7 @@ class TestDispatch:
         client.send(c.GET_INFO, struct.pack("<IIII", 16, 0, 0, 0), flags=2)
         assert client.receive().error == errno.EINVAL
 
-    def test_byte_by_byte(self, client, device):
+    def test_byte_by_byte(self, client, dut):
         message = struct.pack("<HHIIIQII", 7, 9, 32, 0, 0, 0, 0, 4)
         for byte in message[:-1]:
             client.send_raw(bytes((byte,)))
@@ -354,12 +354,12 @@ class TestDispatch:
         client.send_raw(message[-1:])
         assert client.receive().body[16:] == bytes(4)
 
-    def test_the_largest_message(self, client, device):
+    def test_the_largest_message(self, client, dut):
         assert client.call(c.REGION_WRITE, struct.pack("<QII", 0, 0, 2**20) + bytes(2**20)).error == errno.EINVAL
         assert client.read(0, 0, 4) == bytes(4)
 
-    def test_a_function_that_fails_is_an_error_reply(self, client, device, caplog):
-        device.fail = RuntimeError("cannot be")
+    def test_a_function_that_fails_is_an_error_reply(self, client, dut, caplog):
+        dut.fail = RuntimeError("cannot be")
         for _ in range(3):
             assert client.call(c.REGION_READ, struct.pack("<QII", 0, 0, 4)).error == errno.EIO
         lines = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
