@@ -1,0 +1,81 @@
+"""The port of the switch that leads to the wire: a link, and the packet back end that stands for the cable.
+
+In here: the uplink as the switch sees it, and what a back end is to it. The back ends themselves are in ``backends/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from emulators.fabric.counters import PortCounters
+from emulators.fabric.link import Link
+from regmodel.function import Buffer
+
+if TYPE_CHECKING:
+    from emulators.fabric.resolve import Verdict
+    from emulators.loop import Loop
+
+
+class Wire(Protocol):
+    """What a back end is given: the near end of the cable."""
+
+    def receive(self, frames: Sequence[Buffer]) -> None:
+        """A burst arrived. The frames are valid during the call only."""
+
+    def set_carrier(self, up: bool) -> None:
+        """The far end is there, or is not."""
+
+
+class Backend(Protocol):
+    """The far end of the cable. Never blocks; the loop that it is opened with calls it."""
+
+    spec: str
+
+    def open(self, loop: Loop, wire: Wire) -> None:
+        """Start. Raises ``UsageError`` with one line when the named thing cannot be had."""
+
+    def send(self, frames: Sequence[Buffer]) -> int:
+        """Transmit a burst; keep a copy of what has to wait. Says how many, from the front, it took."""
+
+    def close(self) -> None:
+        """Stop and give everything back; harmless when not open."""
+
+    def counters(self) -> dict[str, Any]:
+        """What happened, JSON-able."""
+
+
+class Uplink(PortCounters):
+    """What comes from the wire is ``rx`` and enters the switch; what goes to the wire is ``tx`` and leaves it.
+
+    Without a back end it is a cable to nowhere: the link is up and every frame is gone.
+    """
+
+    def __init__(self, receive: Callable[[Sequence[Buffer]], None]) -> None:
+        super().__init__()
+        self.name = "uplink"
+        self.receive = receive
+        self.link = Link()
+        self.set_carrier = self.link.set_carrier
+        self.backend: Backend | None = None
+        self.rx, self.tx = self.entered, self.left
+        self.cache: dict[bytes, Verdict] = {}
+
+    def attach(self, backend: Backend, loop: Loop) -> None:
+        """Plug in ``backend`` in place of the one before."""
+        self.detach()
+        backend.open(loop, self)
+        self.backend = backend
+
+    def as_dict(self) -> dict[str, Any]:
+        counters: dict[str, Any] = {"tx": self.tx.as_dict(), "rx": self.rx.as_dict(), "dropped": self.dropped()}
+        if self.backend is not None:
+            counters["backend"] = {"spec": self.backend.spec, **self.backend.counters()}
+        return counters
+
+    def detach(self) -> None:
+        """Unplug: close the back end, if any. The carrier stays as the default has it: up."""
+        backend, self.backend = self.backend, None
+        if backend is not None:
+            backend.close()
+            self.set_carrier(True)
