@@ -102,7 +102,7 @@ INTERRUPTS = (
         "int_alloc"     / RW[1:0]                  * "vector of mailbox and reset events",
         "int_alloc_val" / RW[7](B("IVAR_VALID"))   * "the event has a vector",
         RSVD[...], R("IVAR_MISC"), DS("8.8.14"), NUL)                               * "Interrupt Vector Allocation, other",
-    "pbacl" / Reg32(0x0F04, "penbit" / W1C[2:0] * "pending MSI-X messages; write 1 to drop", RSVD[...], DS("8.9.1"), VF_MAP)
+    "pbacl" / Reg32(0x0F04, "penbit" / W1C[2:0] * "pending MSI-X messages; write 1 to drop", RSVD[...], VF_MAP)
                                                                                     * "MSI-X Pending Bit Array Clear",
 )
 
@@ -263,7 +263,7 @@ def _transmit(n: int) -> tuple[Construct, ...]:
 def vf_bar(name: str, queues: int, *, timestamp: bool = False) -> Bar:
     """BAR 0 of a VF with ``queues`` queue pairs; ``timestamp``: receive queues can put timestamps into packets.
 
-    Registers are 32 bits wide: narrower writes are dropped (82576 datasheet §8.1), wider ones are several.
+    Registers are 32 bits wide: narrower accesses miss, wider ones are several.
     """
     policy = Policy(partial=Partial.IGNORE, unaligned=Partial.IGNORE)
     queue = (_ivar(queues), *_receive(queues, timestamp), *_transmit(queues))
