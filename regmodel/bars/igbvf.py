@@ -80,7 +80,7 @@ GENERAL = (
 INTERRUPTS = (
     "eics" / Alias32(0x1520, "eicr", "msix" / WO1S[2:0] * "one bit per vector", RSVD[...], R("EICS"), DS("8.8.2"))
                                                                                     * "Extended Interrupt Cause Set",
-    "eims" / Reg32(0x1524, "msix" / W1S[2:0] * "one bit per vector", RSVD[...], R("EIMS"), DS("8.8.3"))
+    "eims" / Reg32(0x1524, "msix" / W1S.volatile[2:0] * "one bit per vector", RSVD[...], R("EIMS"), DS("8.8.3"))
                                                                                     * "Extended Interrupt Mask Set and Read",
     "eimc" / Alias32(0x1528, "eims", "msix" / WO1C[2:0] * "one bit per vector", RSVD[...], R("EIMC"), DS("8.8.4"))
                                                                                     * "Extended Interrupt Mask Clear",
@@ -145,10 +145,10 @@ STATISTICS = (
 def _ivar(queues: int) -> Construct:
     """Four bytes: receive and transmit of queue 0, then of queue 1 where there is one."""
     fields = []
-    for i in range(2 * queues):
-        what, at = f"{'transmit' if i % 2 else 'receive'} queue {i // 2}", 8 * i
-        fields.append(f"int_alloc_{i}" / RW[at + 1:at] * f"vector of {what}")
-        fields.append(f"int_alloc_val_{i}" / RW[at + 7](B("IVAR_VALID", shift=at)) * f"{what} has a vector")
+    for i, (way, queue) in enumerate((way, queue) for queue in range(queues) for way in ("receive", "transmit")):
+        what, short, at = f"{way} queue {queue}", f"{way[0]}x{queue}", 8 * i
+        fields.append(f"int_alloc_{short}" / RW[at + 1 : at] * f"vector of {what}")
+        fields.append(f"int_alloc_val_{short}" / RW[at + 7](B("IVAR_VALID", shift=at)) * f"{what} has a vector")
     return "ivar0" / Reg32(0x1700, *fields, RSVD[...], R("IVAR0"), DS("8.8.13"), NUL) * "Interrupt Vector Allocation"
 
 
