@@ -86,6 +86,15 @@ class Card(State, Protocol):
     def slots(self) -> Sequence[Slot]:
         """By number."""
 
+    on_mailbox: Callable[[str, str, list[int]], None] | None
+    """Told the slot's name, the sender (``VF``, ``PF``) and the words of each mailbox message; None costs nothing."""
+
+    def control(self, words: Sequence[str]) -> object:
+        """The words of ``regmodel ctl SERVER``, for the whole card: a JSON-able answer. Raises ``UsageError``."""
+
+    def stats(self) -> Mapping[str, Any]:
+        """All counters by port, JSON-able."""
+
 
 def load_card(device: Device, loop: Loop, **options: Any) -> Card:
     """The card of ``device``, built with ``options`` (``ports=2``). Raises ``UsageError`` when nothing behaves like it."""
@@ -129,6 +138,15 @@ class SingleCard:
         switch = Switch("port0")
         self.ports = (SinglePort(switch),)
         self.slots = (SingleSlot(device, switch, build),)
+        self.on_mailbox: Callable[[str, str, list[int]], None] | None = None
+
+    def control(self, words: Sequence[str]) -> object:
+        """What its one port knows. Raises ``UsageError``."""
+        return self.ports[0].control(*words)
+
+    def stats(self) -> Mapping[str, Any]:
+        """The counters of its one port."""
+        return {"port0": self.ports[0].switch.counters()}
 
     def save(self) -> dict[str, object]:
         """Nothing: all there is belongs to the function."""

@@ -94,7 +94,7 @@ class Running:
         kinds = list(dict.fromkeys(w.spec for w in wanted))
         for kind in kinds:
             same = [w for w in wanted if w.spec == kind]
-            card = load_card(same[0].device, self.loop, ports=ports, **options)
+            card = load_card(same[0].device, self.loop, **({"ports": ports} if ports > 1 else {}), **options)
             self.cards.append(card)
             if len(same) > len(card.slots):
                 raise UsageError(f"a card of {ports} ports has {len(card.slots)} {kind} functions, not {len(same)}")
