@@ -185,6 +185,7 @@ class SingleSlot:
         pool.transmit_enable = pool.receive_enable = True
         pool.unicast_promiscuous = pool.multicast_promiscuous = True
         pool.accept_broadcast = pool.accept_untagged = True
+        switch.default_pool, switch.replication = pool, True
 
     def build(self, host: Host) -> Model:
         model = self._build(self._device, host)

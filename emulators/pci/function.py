@@ -47,15 +47,17 @@ class PciFunction:
         if not isinstance(device.config, ConfigSpace):
             raise UsageError(f"{device.name} has no PCI configuration space (regmodel.pci.ConfigSpace): it is no PCI device")
         self.device, self.name, self.space = device, name or f"{device.name} {slot.name}", device.config
+        if len(rom) > self.space.rom_size:
+            raise UsageError(f"{self.name}: a ROM of {len(rom)} bytes does not fit the ROM BAR of {self.space.rom_size} bytes")
         self.config = Bank(self.space, now=loop.now)
         self.dma = DmaMap()
         self.host = Host(self.name, loop, self.dma, slot.packets, self._signal, self._line)
         self.model = slot.build(self.host)
         self.banks = dict(self.model.banks)
         self._build_interrupts(loop)
-        shared = self.model.shared if isinstance(self.model, Sharing) else {}
+        self._shared = self.model.shared if isinstance(self.model, Sharing) else {}
         self._rom = BytesMemory(bytearray(rom.ljust(self.space.rom_size, b"\xff")))
-        self._regions = regions_of(device, self.space, self.banks, shared, self._rom)
+        self._regions = regions_of(device, self.space, self.banks, self._shared, self._rom)
         self._command = self.config["command"]
         self._reads: list[Callable[[int, int], int]] = []
         self._writes: list[Callable[[int, int, int], None]] = []
@@ -205,6 +207,11 @@ class PciFunction:
         own = {f"bar{i}": bank for i, bank in self.banks.items() if i not in self.model.banks}
         parts = {"config": self.config, **own, "model": self.model, "intx": self.intx, "msi": self.msi, "msix": self.msix}
         return {key: part for key, part in parts.items() if part is not None}
+
+    def close(self) -> None:
+        """Give back the descriptors of shared memory; the function is of no use any more."""
+        for memory in self._shared.values():
+            memory.close()
 
     # -- what configuration writes do
 
