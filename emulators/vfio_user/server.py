@@ -55,7 +55,7 @@ class Server:
             raise UsageError(f"no layout of DMA messages is called {dma_wire!r}; there are {', '.join(WIRES)}")
         self.loop, self.function, self.path = loop, function, Path(path)
         self.connection: Connection | None = None
-        self._files = files or Files(trust=trust_memory)
+        self._files = Files(trust=trust_memory) if files is None else files
         self._wire, self._keep_state, self._observer = WIRES[dma_wire], keep_state, observer
         self._socket = _listen(self.path)
         self._identity = self._socket_file()

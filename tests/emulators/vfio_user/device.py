@@ -18,7 +18,7 @@ class TestDevice:
     def __init__(self, name: str = "testdev", more: Sequence[Region] = (), irqs: Mapping[Irq, int] | None = None) -> None:
         self.name = name
         self.bar = bytearray(BAR_SIZE)
-        self.config = bytearray(256)
+        self.config = bytearray(4096)
         self.dma = DmaMap()
         self.dma.enabled = True
         self.log: list[tuple[object, ...]] = []
@@ -27,7 +27,7 @@ class TestDevice:
         self.on_read = None
         self._irqs = dict(irqs if irqs is not None else {Irq.INTX: 1, Irq.MSI: 8, Irq.MSIX: 32, Irq.ERR: 1, Irq.REQ: 1})
         self._regions = sorted(
-            (Region(0, RegionKind.MEMORY, BAR_SIZE), *more, Region(7, RegionKind.CONFIG, 256)), key=lambda r: r.index
+            (Region(0, RegionKind.MEMORY, BAR_SIZE), *more, Region(7, RegionKind.CONFIG, 4096)), key=lambda r: r.index
         )
 
     def regions(self) -> Sequence[Region]:

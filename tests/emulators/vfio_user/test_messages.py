@@ -122,7 +122,7 @@ def region_info(client: Client, index: int, argsz: int = 32):
 class TestRegionInfo:
     def test_plain_and_absent(self, client):
         assert region_info(client, 0)[1] == (32, 0b11, 0, 0, 0x1000, 0)
-        assert region_info(client, 7)[1] == (32, 0b11, 7, 0, 256, 0)
+        assert region_info(client, 7)[1] == (32, 0b11, 7, 0, 4096, 0)
         assert region_info(client, 8)[1] == (32, 0, 8, 0, 0, 0)
         assert len(region_info(client, 0, argsz=96)[0].body) == 32
 
@@ -202,7 +202,7 @@ class TestRegions:
 
     def test_configuration_space_in_one_read(self, client, dut):
         dut.config[:4] = b"\x86\x80\xca\x10"
-        assert client.read(7, 0, 256) == bytes(dut.config)
+        assert client.read(7, 0, 4096) == bytes(dut.config)
         client.write(7, 4, b"\x06\x00")
         assert dut.config[4:6] == b"\x06\x00"
 
@@ -210,7 +210,7 @@ class TestRegions:
         "access",
         [
             (0, 9, 4), (0, 8, 4), (0, 3, 4), (0, 0xFFFFFFFF, 4), (0x1000, 0, 1), (0xFFF, 0, 2), (0, 0, 0x1001), (0, 0, 0),
-            (2**64 - 1, 0, 1), (2**64 - 4, 0, 8), (0, 0, 2**20 + 1), (256, 7, 1), (0, 7, 257),
+            (2**64 - 1, 0, 1), (2**64 - 4, 0, 8), (0, 0, 2**20 + 1), (4096, 7, 1), (0, 7, 4097),
         ],
     )  # fmt: skip
     def test_outside(self, client, dut, access):

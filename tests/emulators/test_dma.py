@@ -1,0 +1,180 @@
+"""The DMA map: against a plain list of bytes for random maps, and each fault by name."""
+
+from __future__ import annotations
+
+import timeit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulators.dma import BytesMemory, DmaMap, DmaMapError, Ranges
+from regmodel.errors import DmaFault
+
+
+class Indirect(BytesMemory):
+    """Memory without bytes in place."""
+
+    @property
+    def view(self):
+        return None
+
+    def read(self, offset, size):
+        assert offset >= 0 and offset + size <= self.size
+        return bytes(self.content[offset : offset + size])
+
+    def write(self, offset, data):
+        assert offset >= 0 and offset + len(data) <= self.size
+        self.content[offset : offset + len(data)] = data
+
+
+@pytest.fixture
+def dma():
+    dma = DmaMap()
+    dma.enabled = True
+    return dma
+
+
+def test_off_until_bus_mastering_is_enabled():
+    dma = DmaMap()
+    dma.map(0, 16, BytesMemory(16))
+    for access in (lambda: dma.view(0, 4), lambda: dma.read(0, 4), lambda: dma.write(0, b"1234")):
+        dma.enabled = False
+        with pytest.raises(DmaFault, match="bus mastering is off"):
+            access()
+        dma.enabled = True
+        access()
+        dma.enabled = False
+        with pytest.raises(DmaFault, match="bus mastering is off"):
+            access()
+
+
+def test_views_are_in_place(dma):
+    memory = BytesMemory(64)
+    dma.map(0x1000, 64, memory)
+    dma.view(0x1010, 4, write=True)[:] = b"abcd"
+    assert memory.content[16:20] == b"abcd"
+    assert dma.read(0x1010, 4).obj is memory.content
+
+
+def test_permissions_are_those_of_each_map(dma):
+    dma.map(0, 16, BytesMemory(16), read=True, write=False)
+    dma.map(16, 16, BytesMemory(16), read=False, write=True)
+    assert dma.read(0, 16) == bytes(16)
+    dma.write(16, b"x")
+    with pytest.raises(DmaFault, match="may not be written"):
+        dma.write(0, b"x")
+    with pytest.raises(DmaFault, match="may not be read"):
+        dma.view(16, 1)
+    with pytest.raises(TypeError):
+        dma.view(0, 4)[0] = 1
+
+
+def test_no_hit_is_remembered_beyond_its_map(dma):
+    dma.map(0, 16, BytesMemory(16))
+    dma.write(0, b"x")
+    assert dma.read(0, 1) == b"x"
+    dma.unmap(0, 16)
+    dma.map(0, 16, BytesMemory(16), write=False)
+    assert dma.read(0, 1) == b"\0"
+    with pytest.raises(DmaFault):
+        dma.write(0, b"x")
+    dma.clear()
+    with pytest.raises(DmaFault):
+        dma.read(0, 1)
+
+
+def test_no_reference_is_kept(dma):
+    import sys
+
+    memory = BytesMemory(16)
+    references = sys.getrefcount(memory), sys.getrefcount(memory.content)
+    dma.map(0, 16, memory)
+    dma.read(0, 4), dma.write(0, b"x")
+    dma.unmap(0, 16)
+    assert (sys.getrefcount(memory), sys.getrefcount(memory.content)) == references
+
+
+def test_an_access_that_faults_transfers_nothing(dma):
+    memory = BytesMemory(16)
+    dma.map(0, 16, memory)
+    with pytest.raises(DmaFault, match="nothing is mapped at 0x10") as fault:
+        dma.write(12, b"12345678")
+    assert (fault.value.iova, fault.value.size) == (12, 8)
+    assert memory.content == bytes(16)
+
+
+@pytest.mark.parametrize("address", [-1, -(2**64), 2**64, 2**64 - 1, 15])
+def test_addresses_outside(dma, address):
+    dma.map(0, 16, BytesMemory(16))
+    for access in (lambda: dma.view(address, 2), lambda: dma.read(address, 2), lambda: dma.write(address, b"xy")):
+        with pytest.raises(DmaFault):
+            if access() is None:  # view: not in one map; read and write have the last word
+                raise DmaFault(address, 2, "spans")
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "code"),
+    [(0, 0, "range"), (-16, 16, "range"), (2**64 - 8, 16, "range"), (8, 16, "overlap"), (16, 1, "overlap"), (0, 64, "overlap")],
+)
+def test_bad_maps(start, size, code):
+    ranges = Ranges()
+    ranges.add(16, 16, None)
+    with pytest.raises(DmaMapError) as error:
+        ranges.add(start, size, None)
+    assert error.value.code == code and len(ranges) == 1
+
+
+MAPS = st.lists(st.tuples(st.integers(0, 120), st.integers(1, 24), st.booleans(), st.booleans(), st.booleans()), max_size=12)
+ACCESSES = st.lists(st.tuples(st.integers(-2, 140), st.integers(0, 40), st.booleans()), max_size=20)
+
+
+@settings(max_examples=200, deadline=None)
+@given(MAPS, ACCESSES, st.lists(st.integers(0, 11), max_size=4))
+def test_like_a_plain_array(maps, accesses, gone):
+    """Every access behaves as on 160 cells, each with its own permissions and owner."""
+    dma, cells, held = DmaMap(), {}, []
+    dma.enabled = True
+    for start, size, direct, read, write in maps:
+        memory = (BytesMemory if direct else Indirect)(bytearray((start + i) % 251 for i in range(size)))
+        try:
+            dma.map(start, size, memory, read=read, write=write)
+        except DmaMapError:
+            assert any(address in cells for address in range(start, start + size))
+            continue
+        assert not any(address in cells for address in range(start, start + size))
+        cells.update({start + i: (memory, i, read, write) for i in range(size)})
+        held.append((start, size))
+    for index in gone:
+        if index < len(held) and held[index]:
+            start, size = held[index]
+            dma.unmap(start, size)
+            for address in range(start, start + size):
+                del cells[address]
+            held[index] = None
+    for start, size, is_write in accesses:
+        covered = [cells.get(address) for address in range(start, start + size)]
+        allowed = all(cell and cell[3 if is_write else 2] for cell in covered)
+        if not size:
+            continue
+        try:
+            if is_write:
+                dma.write(start, bytes(range(100, 100 + size)))
+            else:
+                assert bytes(dma.read(start, size)) == bytes(m.content[i] for m, i, _, _ in covered)
+            assert allowed
+        except DmaFault:
+            assert not allowed
+        if is_write and allowed:
+            assert [m.content[i] for m, i, _, _ in covered] == list(range(100, 100 + size))
+
+
+def test_speed(dma):
+    """The figures that the data path counts on; one undisturbed round of several is enough."""
+    dma.map(0, 1 << 20, BytesMemory(1 << 20))
+    single = min(timeit.repeat(lambda: dma.view(0x1000, 1500), number=2000, repeat=7)) / 2000
+    assert single < 0.5e-6
+    for page in range(4096):
+        dma.map((1 << 30) + 8192 * page, 4096, BytesMemory(8))
+    away = min(timeit.repeat(lambda: (dma.view(0x1000, 64), dma.view((1 << 30) + 8192, 4)), number=2000, repeat=7)) / 2000
+    assert away < 4e-6
