@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -184,7 +186,7 @@ class TestPolls:
         for _ in range(2000):
             clock.advance(10_000)
             timed.turn()
-        gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+        gaps = [b - a for a, b in itertools.pairwise(times)]
         assert gaps == sorted(gaps) and gaps[0] <= 50_000 and gaps[-1] == 4 * MS
         found.append(1)
         clock.advance(4 * MS)
@@ -350,6 +352,6 @@ class TestRunning:
             os.close(far)
 
     def test_closing_leaves_no_descriptor(self):
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         Loop().close()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
