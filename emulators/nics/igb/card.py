@@ -40,6 +40,9 @@ VERSION = 1
 PORTS = (1, 2, 4)
 VFS, MOST_VFS = 7, 8
 
+SILICON = {0x10CA: I82576, 0x1520: I350}
+"""The PF behind a VF, by the VF's device id (igbvf/vf.h ``E1000_DEV_ID_82576_VF``, ``E1000_DEV_ID_I350_VF``)."""
+
 MailboxObserver = Callable[[str, str, list[int]], None]
 """Told the name of the slot, the sender (``VF`` or ``PF``), and the sixteen words of the buffer."""
 
@@ -159,10 +162,8 @@ class IgbCard:
             raise UsageError(f"mac is 'seeded' or 'none', not {mac!r}")
         self.device, self.loop = device, loop
         self.seed = str(seed)
-        silicon = I350 if device.variant.get("silicon") == "I350" or device.variant.get("queues") == 1 else I82576
-        self.ports = [
-            IgbPort(f"port{p}", loop, silicon, vf_count, self._address("pf", p)) for p in range(port_count)
-        ]
+        silicon = SILICON.get(device.identity.device, I82576)
+        self.ports = [IgbPort(f"port{p}", loop, silicon, vf_count, self._address("pf", p)) for p in range(port_count)]
         self.slots: list[IgbSlot] = []
         for local in range(vf_count):
             for port in self.ports:

@@ -1,8 +1,8 @@
 """The stock PF driver as a behaviour: it reads the PF's side of every mailbox and answers as Linux ``igb`` does.
 
-In here: the messages of VFs, the rules of ACK, NACK and CTS, what a reset of a VF or of the PF does, link events. Not in
-here: mailbox hardware (``mailbox``), the registers that steer the switch (``pf_registers``), the tables that the driver
-keeps (``pf_filters``), the host's commands (``pf_control``).
+In here: receiving and answering, the gate that a VF passes by resetting itself, resets of a VF and of the PF, link events.
+Not in here: mailbox hardware (``mailbox``), what a message asks for and gets (``pf_settings``), the registers that steer
+the switch (``pf_registers``), the host's commands (``pf_control``).
 
 Each method names the function of igb/igb_main.c whose behaviour it has, quirks that a VF can see included. It runs as an
 interrupt handler would: soon after the event, never inside a register access.
@@ -12,36 +12,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
-from emulators.fabric.frames import mac_text
 from emulators.fabric.pool import Pool
 from emulators.fabric.switch import Switch
 from emulators.loop import Burst
+from emulators.nics.igb import mailbox as p2v
 from emulators.nics.igb import pf_registers as reg
-from emulators.nics.igb.mailbox import ACK, PFU, STS, PfEvents, VfMailbox
-from emulators.nics.igb.pf_filters import ZERO, MacTable, VlanTables, is_valid
+from emulators.nics.igb.mailbox import PfEvents, VfMailbox
+from emulators.nics.igb.pf_filters import ZERO
 from emulators.nics.igb.pf_registers import PfRegisters, Silicon
+from emulators.nics.igb.pf_settings import ACK, CTS, NACK, RESET, VfData, VfSettings
 from regmodel.function import Clock
-
-# Words of messages: igb/e1000_mbx.h
-MSG_ACK, MSG_NACK, MSG_CTS = 1 << 31, 1 << 30, 1 << 29
-MSG_TYPE = 0xFFFF
-INFO_SHIFT, INFO = 16, 0xFF << 16
-RESET, SET_MAC_ADDR, SET_MULTICAST, SET_VLAN, SET_LPE, SET_PROMISC = 1, 2, 3, 4, 5, 6
-MAC_FILTER_CLR, MAC_FILTER_ADD = 1 << INFO_SHIFT, 2 << INFO_SHIFT
-PROMISC_MULTICAST = 2 << INFO_SHIFT
-PF_CONTROL = 0x0100
-
-MULTICAST_HASHES = 30
-"""How many a VF may have (igb.h ``IGB_MAX_VF_MC_ENTRIES``); a message with more makes it multicast-promiscuous."""
-
-MAX_JUMBO = 0x2600
-"""Octets, FCS included (e1000_defines.h ``MAX_JUMBO_FRAME_SIZE``)."""
-
-PF_MAX_FRAME = 1536
-"""Octets: what the PF's own pool receives at MTU 1500 (igb.h ``IGB_MAX_FRAME_BUILD_SKB``)."""
 
 MILLISECOND = 1_000_000
 NACK_PAUSE = 2000 * MILLISECOND
@@ -50,6 +33,9 @@ LOCK_TRIES, LOCK_PAUSE = 10, MILLISECOND
 """How often and in which steps the driver asks for a buffer that the VF owns (e1000_mbx.c ``igb_obtain_mbx_lock_pf``)."""
 RESET_TIME = 30 * MILLISECOND
 """From ``igb_down`` to the end of ``igb_up``: two sleeps of 10 to 20 ms (``igb_down``, ``igb_reset_hw_82575``)."""
+
+PF_CONTROL = 0x0100
+"""The one message that the PF sends unasked (e1000_mbx.h ``E1000_PF_CONTROL_MSG``)."""
 
 SPEED = 1000
 """Mbit/s; the only speed of the emulated wire."""
@@ -71,25 +57,6 @@ class VfModel(Protocol):
 
     def wake(self) -> None:
         """The pool may transmit now."""
-
-
-@dataclass
-class VfData:
-    """What the driver knows of one VF (``struct vf_data_storage``)."""
-
-    mac: bytes = ZERO
-    given_mac: bytes = ZERO  # ours: the address that a VF without one gets at reset; zero as stock
-    clear_to_send: bool = False
-    multicast_promiscuous: bool = False
-    pf_set_mac: bool = False
-    trusted: bool = False
-    spoof_check: bool = True
-    link_state: str = "auto"  # auto, enable, disable
-    hash_count: int = 0  # as the message said, up to 255
-    hashes: list[int] = field(default_factory=list)
-    port_vlan: int = 0
-    port_qos: int = 0
-    last_nack: int = 0  # ns
 
 
 @dataclass
@@ -115,9 +82,7 @@ class PfDriver:
         self.registers = PfRegisters(silicon, switch, list(pools), own)
         count = len(pools)
         self.own = own.index if own is not None else None
-        self.macs = MacTable(self.registers, count, self.own, mac)
-        self.vlans = VlanTables(self.registers, self.own)
-        self.vfs = [VfData() for _ in range(count)]
+        self.settings = VfSettings(name, self.registers, count, self.own, mac)
         self.mailboxes: list[VfMailbox | None] = [None] * count
         self.models: list[VfModel | None] = [None] * count
         self.events = PfEvents(interrupt=self._interrupt)
@@ -127,19 +92,24 @@ class PfDriver:
         self._up()
         switch.link.listen(self._link_event)
 
+    @property
+    def vfs(self) -> list[VfData]:
+        """What the driver knows of each VF."""
+        return self.settings.vfs
+
     # -- bringing the port up, and PF resets
 
     def _up(self) -> None:
         """``igb_configure`` after a reset of the hardware, with everything back at its reset value."""
         r = self.registers
         r.reset()
-        self.macs.flush()
-        self.vlans.restore()
+        self.settings.macs.flush()
+        self.settings.vlans.restore()
         r.open_port()
         r.write_dtxswc(reg.LOOPBACK_ENABLE | self._anti_spoof())
-        self._set_rx_mode()
+        self.settings.set_rx_mode()
         if self.own is not None:
-            self.set_vmolr(self.own, untagged=True)
+            self.settings.set_vmolr(self.own, untagged=True)
         self._hold()
 
     def _anti_spoof(self) -> int:
@@ -248,12 +218,12 @@ class PfDriver:
         """A control message, which says whether the VF is clear to send."""
         if not self.in_reset:
             self._serve(vf)  # do not overwrite a message that waits: the stock driver can, when it loses a race
-        self._send(vf, [PF_CONTROL | (MSG_CTS if self.vfs[vf].clear_to_send else 0)])
+        self._send(vf, [PF_CONTROL | (CTS if self.vfs[vf].clear_to_send else 0)])
 
     def _send(self, vf: int, words: Sequence[int], tries: int = LOCK_TRIES) -> None:
         """``igb_write_mbx_pf``: take the buffer, forget what was pending, store, signal. Given up after ``LOCK_TRIES``."""
         mailbox = self.mailboxes[vf]
-        if mailbox is None:
+        if mailbox is None or self.in_reset:
             return
         if not self._lock(mailbox):
             if tries:
@@ -264,12 +234,12 @@ class PfDriver:
         self.events.acks &= ~bit
         mailbox.write(words)
         self.counts.messages_sent += 1
-        mailbox.write_p2v(STS)
+        mailbox.write_p2v(p2v.STS)
 
     @staticmethod
     def _lock(mailbox: VfMailbox) -> bool:
-        mailbox.write_p2v(PFU)
-        return bool(mailbox.read_p2v() & PFU)
+        mailbox.write_p2v(p2v.PFU)
+        return bool(mailbox.read_p2v() & p2v.PFU)
 
     # -- the interrupt
 
@@ -306,7 +276,7 @@ class PfDriver:
         """``igb_rcv_ack_from_vf``: a VF that reads without being clear to send is told so, now and then."""
         data = self.vfs[vf]
         if not data.clear_to_send and not self._paused(data):
-            self._send(vf, [MSG_NACK])
+            self._send(vf, [NACK])
             data.last_nack = self.clock.now()
 
     def _receive(self, vf: int, tries: int) -> None:
@@ -324,14 +294,14 @@ class PfDriver:
                 data.clear_to_send = False
             return
         words = list(mailbox.words)
-        mailbox.write_p2v(ACK | PFU)
+        mailbox.write_p2v(p2v.ACK | p2v.PFU)
         self.counts.messages_received += 1
         reply = self._answer(vf, words)
         if reply is None:
             self.counts.ignored += 1
             mailbox.write_p2v(0)
         else:
-            self.counts.refused += bool(reply[0] & MSG_NACK)
+            self.counts.refused += bool(reply[0] & NACK)
             self._send(vf, reply)
 
     def _retry(self, vf: int, tries: int) -> None:
@@ -341,28 +311,13 @@ class PfDriver:
     def _answer(self, vf: int, words: list[int]) -> list[int] | None:
         """The reply to a message, or None for none."""
         data, first = self.vfs[vf], words[0]
-        if first & (MSG_ACK | MSG_NACK):  # our own reply, still there
+        if first & (ACK | NACK):  # our own reply, still there
             return None
         if first == RESET:
             return self._vf_reset_message(vf)
         if not data.clear_to_send:
-            return None if self._paused(data) else [first | MSG_NACK]
-        match first & MSG_TYPE:
-            case 2:
-                done = self._set_mac(vf, words)
-            case 3:
-                done = self._set_multicast(vf, words)
-            case 4:
-                done = self._set_vlan(vf, words)
-            case 5:
-                done = self._set_lpe(vf, words)
-            case 6:
-                done = self._set_promisc(vf, words)
-                first &= ~PROMISC_MULTICAST  # the driver clears what it has granted, and echoes the rest
-            case _:
-                log.info("%s: VF %d sent an unknown message %#010x", self.name, vf, first)
-                done = False
-        return [first | MSG_CTS | (MSG_ACK if done else MSG_NACK)]
+            return None if self._paused(data) else [first | NACK]
+        return [self.settings.answer(vf, words)]
 
     # -- resets of a VF
 
@@ -381,146 +336,20 @@ class PfDriver:
         data = self.vfs[vf]
         if not data.pf_set_mac:
             data.mac = data.given_mac
-        self._vf_reset(vf)
-
-    def _vf_reset(self, vf: int) -> None:
-        """``igb_vf_reset``: back to the defaults, except for what the host has set. LPE stays as it was."""
-        data = self.vfs[vf]
-        data.clear_to_send = data.multicast_promiscuous = False
-        data.last_nack = self.clock.now()
-        self.vlans.clear_vf(vf)
-        self.vlans.set_vf(data.port_vlan, vf, True)
-        self.set_vmvir(vf, data.port_vlan | data.port_qos << 13)
-        self.set_vmolr(vf, untagged=not data.port_vlan)
-        self.registers.set_strip(vf, bool(data.port_vlan))
-        data.hash_count = 0
-        self._set_rx_mode()
+        self.settings.reset(vf, self.clock.now())
 
     def _vf_reset_message(self, vf: int) -> list[int]:
         """``igb_vf_reset_msg``: open the queues, clear to send; the answer carries the address, or NACK for none."""
-        self._vf_reset(vf)
+        self.settings.reset(vf, self.clock.now())
         data, r, bit = self.vfs[vf], self.registers, 1 << vf
-        self.macs.set_vf(vf, data.mac)
+        self.settings.macs.set_vf(vf, data.mac)
         r.enable(receive=r.state.vfre | bit, transmit=r.state.vfte | bit)
         self._wake(vf)
         data.clear_to_send = True
         if data.mac == ZERO:
-            return [RESET | MSG_NACK, 0, 0]
+            return [RESET | NACK, 0, 0]
         low, high = data.mac[:4], data.mac[4:]
-        return [RESET | MSG_ACK, int.from_bytes(low, "little"), int.from_bytes(high, "little")]
-
-    def set_vmolr(self, pool: int, *, untagged: bool) -> None:
-        """``igb_set_vmolr``."""
-        value = self.registers.vmolr(pool)
-        value = value | reg.AUPE if untagged else value & ~reg.AUPE
-        self.registers.write_vmolr(pool, value | reg.BAM)
-
-    def set_vmvir(self, pool: int, tag: int) -> None:
-        """``igb_set_vmvir``: ``tag`` is VID and priority as in a TCI; 0 means no port VLAN."""
-        self.registers.write_vmvir(pool, tag | reg.VMVIR_DEFAULT if tag else 0)
-
-    # -- messages: True is ACK, False is NACK
-
-    def _set_mac(self, vf: int, words: Sequence[int]) -> bool:
-        """``igb_set_vf_mac_addr``, and for extra filters ``igb_set_vf_mac_filter``.
-
-        The clearing of filters is refused as well when the words hold no valid address, and ``igbvf`` sends zeros:
-        so with a stock pair of drivers extra filters are never taken back.
-        """
-        data, info = self.vfs[vf], words[0] & INFO
-        address = words[1].to_bytes(4, "little") + (words[2] & 0xFFFF).to_bytes(2, "little")
-        if data.pf_set_mac and not data.trusted:
-            log.warning("%s: VF %d may not change the address that the host set", self.name, vf)
-            return False
-        if not is_valid(address):
-            return False
-        if info == 0:
-            self.set_vf_mac(vf, address)
-            return True
-        if info == MAC_FILTER_CLR:
-            self.macs.clear_vf_filters(vf)
-            return True
-        if info == MAC_FILTER_ADD:
-            done = self.macs.add_vf_filter(vf, address)
-            if not done:
-                log.warning("%s: no room for %s as a filter of VF %d", self.name, mac_text(address), vf)
-            return done
-        return False
-
-    def set_vf_mac(self, vf: int, address: bytes) -> None:
-        """``igb_set_vf_mac``."""
-        self.vfs[vf].mac = address
-        self.macs.set_vf(vf, address)
-
-    def _set_multicast(self, vf: int, words: Sequence[int]) -> bool:
-        """``igb_set_vf_multicasts``: the new list replaces the old one. More than 30: all multicast."""
-        data = self.vfs[vf]
-        count = (words[0] & INFO) >> INFO_SHIFT
-        halves = [half for word in words[1:] for half in (word & 0xFFFF, word >> 16)]
-        data.hash_count = count
-        kept = halves[: min(count, MULTICAST_HASHES)]
-        data.hashes[: len(kept)] = kept
-        self._set_rx_mode()
-        return True
-
-    def _set_rx_mode(self) -> None:
-        """``igb_set_rx_mode`` and ``igb_restore_vf_multicasts``: the hash filter anew from all VFs' lists.
-
-        The PF's interface has no multicast addresses of its own.
-        """
-        r = self.registers
-        hashes: set[int] = set()
-        if self.own is not None:
-            r.write_vmolr(self.own, (r.vmolr(self.own) & ~reg.RLPML) | PF_MAX_FRAME | reg.LPE)
-        for vf, data in enumerate(self.vfs):
-            value = r.vmolr(vf) & ~(reg.ROMPE | reg.MPME)
-            if data.hash_count > MULTICAST_HASHES or data.multicast_promiscuous:
-                value |= reg.MPME
-            elif data.hash_count:
-                value |= reg.ROMPE
-                hashes |= self._hashes(data)
-            r.write_vmolr(vf, value)
-        r.write_mta(hashes)
-
-    @staticmethod
-    def _hashes(data: VfData) -> set[int]:
-        """The places in the filter; it has 4096, and higher bits of a hash are not looked at (``igb_mta_set``)."""
-        return {value & 0xFFF for value in data.hashes[: data.hash_count]}
-
-    def _set_vlan(self, vf: int, words: Sequence[int]) -> bool:
-        """``igb_set_vf_vlan_msg``: refused under a port VLAN, and when all slots are taken."""
-        data, add, vid = self.vfs[vf], bool(words[0] & INFO), words[1] & reg.VLVF_VID
-        if data.port_vlan:
-            log.warning("%s: VF %d may not change the VLAN that the host set", self.name, vf)
-            return False
-        if not vid and not add:
-            return True
-        if not self.vlans.set_vf(vid, vf, add):
-            return False
-        self.registers.set_strip(vf, bool(vid))
-        return True
-
-    def _set_lpe(self, vf: int, words: Sequence[int]) -> bool:
-        """``igb_set_vf_rlpml``: always granted. The length is compared as a signed number and then or-ed into VMOLR,
-        so that a "negative" one sets any bits there: the stock driver trusts its VFs with this."""
-        size = words[1] - (1 << 32) if words[1] >> 31 else words[1]
-        size = min(size, MAX_JUMBO)
-        value = self.registers.vmolr(vf) & ~reg.RLPML
-        self.registers.write_vmolr(vf, (value | size | reg.LPE) & reg.WORD)
-        return True
-
-    def _set_promisc(self, vf: int, words: Sequence[int]) -> bool:
-        """``igb_set_vf_promisc``: multicast is granted, anything else that was asked for is refused."""
-        data, r = self.vfs[vf], self.registers
-        value = r.vmolr(vf) & ~(reg.ROPE | reg.ROMPE | reg.MPME)
-        data.multicast_promiscuous = bool(words[0] & PROMISC_MULTICAST)
-        if data.multicast_promiscuous or data.hash_count > MULTICAST_HASHES:
-            value |= reg.MPME
-        elif data.hash_count:
-            value |= reg.ROMPE
-            r.write_mta(r.state.mta | self._hashes(data))
-        r.write_vmolr(vf, value)
-        return not words[0] & INFO & ~PROMISC_MULTICAST
+        return [RESET | ACK, int.from_bytes(low, "little"), int.from_bytes(high, "little")]
 
     # -- state
 
@@ -532,7 +361,7 @@ class PfDriver:
         return {
             "vfs": vfs,
             "registers": self.registers.save(),
-            "macs": self.macs.save(),
+            "macs": self.settings.macs.save(),
             "in_reset": self.in_reset,
             "events": [self.events.requests, self.events.acks, self.events.resets],
         }
@@ -550,9 +379,9 @@ class PfDriver:
         requests, acks, resets = (int(word) for word in image["events"])
         if len(vfs) != len(self.vfs):
             raise ValueError("another number of VFs")
-        self.macs.load(image["macs"])
+        self.settings.macs.load(image["macs"])
         self.registers.load(image["registers"])
-        self.vfs = vfs
+        self.settings.vfs = vfs
         self.events.requests, self.events.acks, self.events.resets = requests, acks, resets
         if image["in_reset"]:  # the timer that would have ended it was not saved: it ends now
             self.in_reset = True

@@ -74,7 +74,7 @@ class PfControl:
         if address[0] & 1:
             raise UsageError(f"{values[0]} is a multicast address: a VF needs a unicast one (or 00:00:00:00:00:00 for none)")
         self.pf.vfs[vf].pf_set_mac = address != ZERO
-        self.pf.set_vf_mac(vf, address)
+        self.pf.settings.set_vf_mac(vf, address)
 
     def _vlan(self, vf: int, values: Sequence[str]) -> None:
         """``igb_ndo_set_vf_vlan``: ``vlan VID [qos PRIORITY] [proto 802.1Q]``; 0 is no port VLAN."""
@@ -94,16 +94,16 @@ class PfControl:
 
     def set_port_vlan(self, vf: int, vid: int, qos: int) -> bool:
         """``igb_enable_port_vlan`` and ``igb_disable_port_vlan``, at once, under a running VF. False: no filter is left."""
-        pf, data = self.pf, self.pf.vfs[vf]
+        settings, data = self.pf.settings, self.pf.vfs[vf]
         enable = bool(vid or qos)
-        if not pf.vlans.set_vf(vid, vf, True):
+        if not settings.vlans.set_vf(vid, vf, True):
             return False
-        pf.set_vmvir(vf, vid | qos << 13)
-        pf.set_vmolr(vf, untagged=not vid)
+        settings.set_vmvir(vf, vid | qos << 13)
+        settings.set_vmolr(vf, untagged=not vid)
         if (enable and vid != data.port_vlan) or (not enable and data.port_vlan):
-            pf.vlans.set_vf(data.port_vlan, vf, False)
+            settings.vlans.set_vf(data.port_vlan, vf, False)
         data.port_vlan, data.port_qos = vid, qos
-        pf.registers.set_strip(vf, enable)
+        settings.registers.set_strip(vf, enable)
         return True
 
     def _spoofchk(self, vf: int, values: Sequence[str]) -> None:
@@ -137,8 +137,8 @@ class PfControl:
             "trust": data.trusted,
             "state": data.link_state,
             "clear to send": data.clear_to_send,
-            "vlans": pf.vlans.of(vf),
-            "filters": sorted(mac_text(f.address) for f in pf.macs.vf_filters if f.vf == vf),
+            "vlans": pf.settings.vlans.of(vf),
+            "filters": sorted(mac_text(f.address) for f in pf.settings.macs.vf_filters if f.vf == vf),
             "multicast hashes": sorted(data.hashes[: data.hash_count]),
             "all multicast": pool.multicast_promiscuous,
             "max frame": pool.max_frame,

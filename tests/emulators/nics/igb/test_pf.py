@@ -14,7 +14,22 @@ from emulators.fabric.pool import VlanInsert
 from regmodel.errors import UsageError
 from regmodel.function import ResetCause
 from tests.emulators.nics.igb.vf_driver import (
-    ACK, CTS, MSG_ACK, MSG_NACK, PFACK, PFSTS, REQ, RSTD, RSTI, SECOND, V2PMAILBOX, VFU, VMBMEM, Bench, Stuck, VfDriver,
+    ACK,
+    CTS,
+    MSG_ACK,
+    MSG_NACK,
+    PFACK,
+    PFSTS,
+    REQ,
+    RSTD,
+    RSTI,
+    SECOND,
+    V2PMAILBOX,
+    VFU,
+    VMBMEM,
+    Bench,
+    Stuck,
+    VfDriver,
 )  # fmt: skip
 
 Benches = Callable[..., Bench]
@@ -79,7 +94,7 @@ def test_a_second_reset_starts_over(vf: VfDriver, bench: Bench) -> None:
     assert vf.set_vlan(7) and vf.set_multicast([1, 2]) and vf.set_promisc(2) and vf.set_lpe(9000)
     vf.reset()
     pool = vf.slot.pool
-    assert bench.pf.vlans.of(0) == [0] and not pool.multicast_hash and not pool.multicast_promiscuous
+    assert bench.pf.settings.vlans.of(0) == [0] and not pool.multicast_hash and not pool.multicast_promiscuous
     assert bench.port.switch.multicast_hashes == frozenset()
     assert not pool.strip_vlan
     assert pool.max_frame == 9000, "igb_vf_reset does not touch LPE"
@@ -91,7 +106,7 @@ def test_a_reset_of_the_vf_closes_its_pool_at_once(vf: VfDriver, bench: Bench, c
     vf.software_reset(cause)
     assert not vf.slot.pool.receive_enable and not vf.slot.pool.transmit_enable
     bench.settle()
-    assert bench.pf.vlans.of(0) == [0]
+    assert bench.pf.settings.vlans.of(0) == [0]
     assert not bench.pf.vfs[0].clear_to_send
 
 
@@ -228,7 +243,7 @@ def test_promiscuous_multicast_is_granted_and_unicast_refused(vf: VfDriver, benc
 
 def test_thirty_one_vlans_and_no_more(vf: VfDriver, bench: Bench) -> None:
     assert [vf.set_vlan(vid) for vid in range(100, 132)] == [True] * 31 + [False]
-    assert bench.pf.vlans.of(0) == [0, *range(100, 131)]
+    assert bench.pf.settings.vlans.of(0) == [0, *range(100, 131)]
     assert bench.ready(1).set_vlan(100), "a VLAN that has a slot can be joined"
     assert not bench.driver(1).set_vlan(200)
     assert not vf.set_vlan(200, add=False), "leaving a VLAN that has no slot needs one, too"
@@ -237,7 +252,7 @@ def test_thirty_one_vlans_and_no_more(vf: VfDriver, bench: Bench) -> None:
 
 def test_vlan_zero_stays(vf: VfDriver, bench: Bench) -> None:
     assert vf.set_vlan(0, add=False)
-    assert bench.pf.vlans.of(0) == [0]
+    assert bench.pf.settings.vlans.of(0) == [0]
     assert vf.set_vlan(0)
 
 
@@ -260,20 +275,20 @@ def test_the_last_one_out_closes_the_vlan(bench: Bench) -> None:
 
 def test_the_number_of_a_vlan_has_twelve_bits(vf: VfDriver, bench: Bench) -> None:
     assert vf.set_vlan(0xFFFF_F007)
-    assert bench.pf.vlans.of(0) == [0, 7]
+    assert bench.pf.settings.vlans.of(0) == [0, 7]
 
 
 def test_under_a_port_vlan_the_vf_may_not_choose(vf: VfDriver, bench: Bench) -> None:
     bench.port.control("vf", "0", "vlan", "42", "qos", "3")
     pool = vf.slot.pool
-    assert bench.pf.vlans.of(0) == [42]
+    assert bench.pf.settings.vlans.of(0) == [42]
     assert pool.vlan_insert is VlanInsert.DEFAULT and pool.port_vlan == b"\x81\x00\x60\x2a"
     assert pool.strip_vlan and not pool.accept_untagged
     assert not vf.set_vlan(5) and not vf.set_vlan(42, add=False)
     vf.reset()
-    assert bench.pf.vlans.of(0) == [42] and pool.strip_vlan and not pool.accept_untagged
+    assert bench.pf.settings.vlans.of(0) == [42] and pool.strip_vlan and not pool.accept_untagged
     bench.port.control("vf", "0", "vlan", "0")
-    assert bench.pf.vlans.of(0) == [0] and pool.port_vlan is None
+    assert bench.pf.settings.vlans.of(0) == [0] and pool.port_vlan is None
     assert not pool.strip_vlan and pool.accept_untagged
     assert vf.set_vlan(5)
 
@@ -297,7 +312,7 @@ def test_memberships_are_those_that_were_acknowledged(steps: list[tuple[int, int
             elif expected and vid:
                 members[vf].discard(vid)
         for vf in range(3):
-            assert set(bench.pf.vlans.of(vf)) == members[vf]
+            assert set(bench.pf.settings.vlans.of(vf)) == members[vf]
         assert bench.port.switch.vlan_ids == set().union(*members.values())
     finally:
         bench.close()
@@ -375,9 +390,9 @@ def test_a_reset_of_the_pf_is_seen_and_recovered_from(bench: Bench) -> None:
     assert bench.pf.link_of(0)
     assert a.slot.pool.macs == frozenset() and not a.slot.pool.receive_enable
     assert mac_of(a.reset()) in macs and a.slot.pool.receive_enable
-    assert a.set_vlan(7) and bench.pf.vlans.of(0) == [0, 7]
+    assert a.set_vlan(7) and bench.pf.settings.vlans.of(0) == [0, 7]
     b.reset()
-    assert bench.pf.vlans.of(1) == [9], "what the host has set comes back"
+    assert bench.pf.settings.vlans.of(1) == [9], "what the host has set comes back"
     assert b.slot.pool.port_vlan is not None
 
 
