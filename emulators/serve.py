@@ -20,6 +20,7 @@ from emulators.loop import Loop
 from emulators.model import Card, Slot, load_card
 from emulators.pci.function import PciFunction
 from emulators.vfio_user.memory import Files
+from emulators.vfio_user.messages import Command
 from emulators.vfio_user.server import Server
 from regmodel.bank import Bank, Cause, Record
 from regmodel.catalogue import Device
@@ -51,7 +52,7 @@ class Served:
 
     def banks(self) -> dict[int, Bank]:
         """All register files by region index, configuration space included."""
-        return {**self.function.model.banks, CONFIG_REGION: self.function.config}
+        return {**self.function.banks, CONFIG_REGION: self.function.config}
 
 
 class Running:
@@ -153,8 +154,8 @@ class Running:
     def stats(self) -> dict[str, Any]:
         found: dict[str, Any] = {
             s.name: {
-                "device errors": dict(s.function.diagnoses),
-                "messages": s.server.connection.counters() if s.server.connection is not None else {},
+                "device errors": dict(s.function.host.diagnostics),
+                "messages": _messages(s.server),
             }
             for s in self.served
         }
@@ -190,12 +191,19 @@ class Running:
                 bank.observer = _Accesses(served.name, index, emit) if "access" in kinds else None
             wants_server = {"dma", "irq", "reset"} & set(kinds)
             served.server.observer = _ServerEvents(served.name, self.loop, kinds, emit) if wants_server else None
-            served.function.on_diagnose = _Diagnoses(served.name, self.loop, emit) if "diagnose" in kinds else None
+            served.function.host.on_diagnose = _Diagnoses(served.name, self.loop, emit) if "diagnose" in kinds else None
         for card in self.cards:
             names = {s.slot.name: s.name for s in self.served if s.card is card}
             card.on_mailbox = _Mailbox(names, self.loop, emit) if "mailbox" in kinds else None
             for port in card.ports:
                 port.switch.observer = _Packets(self.loop, emit) if "packet" in kinds else None
+
+
+def _messages(server: Server) -> dict[str, int]:
+    """How many messages of each command the client has sent."""
+    if server.connection is None:
+        return {}
+    return {command.name.lower(): server.connection.messages[command] for command in Command}
 
 
 def _access(function: str, bar: int, record: Record) -> tuple[Any, ...]:
@@ -248,7 +256,7 @@ class _Diagnoses:
     def __init__(self, function: str, loop: Loop, emit: Emit) -> None:
         self.function, self.loop, self.emit = function, loop, emit
 
-    def __call__(self, kind: str, detail: dict[str, object]) -> None:
+    def __call__(self, kind: str, detail: Mapping[str, object]) -> None:
         self.emit("diagnose", (self.loop.now(), self.function, kind, {k: str(v) for k, v in detail.items()}))
 
 
