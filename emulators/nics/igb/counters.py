@@ -1,0 +1,52 @@
+"""The statistics registers of one VF: VFGPRC and its like, 32 bits wide, wrapping, never cleared.
+
+In here: what counts as what. Octets include the FCS, as everywhere in this family. Transmitted is what left the queue:
+frames that the switch then refuses (anti-spoof) are in, as they are in the switch's own count of the pool. Received is
+what was written to a ring.
+
+Source: 82576 datasheet rev. 2.61, 8.18 (statistics) and its VF registers; Linux igbvf/netdev.c ``igbvf_update_stats``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emulators.fabric.frames import FCS
+from emulators.fabric.pool import Pool
+from regmodel.bank import Bank
+from regmodel.function import Buffer, Packets
+
+
+class Counters:
+    """The nine counters of a VF, in its register file."""
+
+    def __init__(self, bank: Bank) -> None:
+        self._gptc, self._gotc, self._gptlbc, self._gotlbc = (
+            bank[name] for name in ("vfgptc", "vfgotc", "vfgptlbc", "vfgotlbc")
+        )
+        self._gprc, self._gorc, self._gprlbc, self._gorlbc, self._mprc = (
+            bank[name] for name in ("vfgprc", "vfgorc", "vfgprlbc", "vfgorlbc", "vfmprc")
+        )
+
+    def transmit(self, pool: Pool, packets: Packets, frames: Sequence[Buffer]) -> None:
+        """Hand a burst to the switch and count what it says: all frames, and those that stayed within the port."""
+        all_, local = pool.tx, pool.tx_loopback
+        octets, local_frames, local_octets = all_.octets, local.frames, local.octets
+        packets.send(frames)
+        count = len(frames)
+        self._gptc.value += count
+        self._gotc.value += all_.octets - octets + FCS * count
+        count = local.frames - local_frames
+        if count:
+            self._gptlbc.value += count
+            self._gotlbc.value += local.octets - local_octets + FCS * count
+
+    def received(self, frames: int, octets: int, multicast: int, loopback: bool) -> None:
+        """``frames`` of together ``octets`` (without FCS) were written to a ring; ``multicast`` without broadcast."""
+        octets += FCS * frames
+        self._gprc.value += frames
+        self._gorc.value += octets
+        self._mprc.value += multicast
+        if loopback:
+            self._gprlbc.value += frames
+            self._gorlbc.value += octets

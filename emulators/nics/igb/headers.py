@@ -1,0 +1,178 @@
+"""What the receive parser of the NIC finds in a frame: packet type, checksum verdicts, where to split, what to hash.
+
+In here: functions from the bytes of a frame to fields of an advanced receive descriptor's write-back. No rings, no
+registers. Parsing trusts nothing: a frame may be cut, or lie about its lengths; then it has no such header.
+
+Sources: 82576 datasheet rev. 2.61, 7.1.6.2 (packet type, extended status and errors), 7.1.10 (header splitting), 7.1.11
+(receive checksum offload). RXCSUM and RFCTL are the PF's: IPOFLD, TUOFLD and CRCOFLD are set, as stock igb leaves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from struct import Struct
+from typing import NamedTuple
+
+from emulators.nics.igb.offload import crc32c, residue, swap16
+from emulators.nics.igb.words import mask
+from regmodel.function import Buffer
+from regmodel.rings.igb import RX_WRITEBACK
+
+IPV4, IPV4_OPTIONS, IPV6, IPV6_EXTENDED, TCP, UDP, SCTP = (
+    mask(RX_WRITEBACK, "pkt_info", name) for name in ("ipv4", "ipv4_ex", "ipv6", "ipv6_ex", "tcp", "udp", "sctp")
+)
+"""Packet type, in place in the first word of the write-back."""
+
+UDPCS, L4CS, IPCS, L4E, IPE = (mask(RX_WRITEBACK, "status_error", name) for name in ("udpcs", "l4cs", "ipcs", "l4e", "ipe"))
+"""Status: which checksums were looked at. Errors: which of them were wrong. In place in the second word."""
+
+IP_TYPE, IPV6_TYPE, VLAN_TYPE = 0x0800, 0x86DD, 0x8100
+_TCP, _UDP, _IN_IPV4, _SCTP = 6, 17, 41, 132
+_EXTENSIONS = frozenset({0, 43, 60})  # hop-by-hop, routing, destination options: 8 * (length + 1) bytes
+_FRAGMENT = 44
+_ETHER = 14
+
+_TYPE = Struct(">H")
+_FRONT = Struct(">HBxHxxHxB")  # from offset 12: Ethernet type, IPv4 version and IHL, length, fragment, protocol
+_V4 = Struct(">BxHxxHxB")
+_V6 = Struct(">B3xHB")
+
+
+class Header(NamedTuple):
+    """What is known of a frame: ``kind`` (packet type bits), where IP and L4 begin, where the IP packet ends, in bytes.
+
+    ``l4`` is 0 when there is no L4 header to be found: no IP, a fragment, cut short. ``inner`` is the offset of an IPv6
+    header within IPv4, else 0.
+    """
+
+    kind: int = 0
+    ip: int = 0
+    l4: int = 0
+    end: int = 0
+    protocol: int = 0
+    inner: int = 0
+
+
+NOTHING = Header()
+
+
+def examine(frame: Buffer) -> tuple[int, int]:
+    """Packet type and checksum verdicts of ``frame``, both in place for the write-back."""
+    if len(frame) < 34:
+        return 0, 0
+    ethertype, first, total, fragment, protocol = _FRONT.unpack_from(frame, 12)
+    if ethertype == IP_TYPE and first == 0x45 and not fragment & 0x3FFF and protocol in (_TCP, _UDP):
+        end = 14 + total
+        size = total - 20
+        if len(frame) >= end and size >= (20 if protocol == _TCP else 8):
+            status = IPCS if residue(frame[14:34]) == 0 else IPCS | IPE
+            if protocol == _TCP:
+                good = (residue(frame[26:end]) + swap16(_TCP + size)) % 0xFFFF == 0
+                return IPV4 | TCP, status | L4CS if good else status | L4CS | L4E
+            if frame[40] == 0 == frame[41]:
+                return IPV4 | UDP, status
+            good = (residue(frame[26:end]) + swap16(_UDP + size)) % 0xFFFF == 0
+            return IPV4 | UDP, status | L4CS | UDPCS if good else status | L4CS | UDPCS | L4E
+    return _examine(frame, parse(frame))
+
+
+def _examine(frame: Buffer, header: Header) -> tuple[int, int]:
+    """The same for all that is not plain TCP or UDP over IPv4."""
+    kind, ip = header.kind, header.ip
+    status = 0
+    if kind & (IPV4 | IPV4_OPTIONS):
+        size = 4 * (frame[ip] & 15)
+        status = IPCS if residue(frame[ip : ip + size]) == 0 else IPCS | IPE
+    if not header.l4:
+        return kind, status
+    segment = frame[header.l4 : header.end]
+    if kind & SCTP:
+        good = crc32c(bytes(segment[:8]) + bytes(4) + segment[12:]) == int.from_bytes(segment[8:12], "little")
+        return kind, status | L4CS | (0 if good else L4E)
+    if kind & UDP and segment[6] == 0 == segment[7]:
+        return kind, status
+    addresses = frame[ip + 12 : ip + 20] if kind & (IPV4 | IPV4_OPTIONS) else frame[ip + 8 : ip + 40]
+    total = residue(addresses) + residue(segment) + swap16(header.protocol) + swap16(len(segment) & 0xFFFF)
+    status |= L4CS | (UDPCS if kind & UDP else 0)
+    return kind, status if total % 0xFFFF == 0 else status | L4E
+
+
+def parse(frame: Buffer) -> Header:
+    """Find the headers of ``frame``, behind one VLAN tag or none."""
+    if len(frame) < _ETHER:
+        return NOTHING
+    at, (ethertype,) = _ETHER, _TYPE.unpack_from(frame, 12)
+    if ethertype == VLAN_TYPE and len(frame) >= 18:
+        at, (ethertype,) = 18, _TYPE.unpack_from(frame, 16)
+    if ethertype == IP_TYPE:
+        return _parse_v4(frame, at)
+    if ethertype == IPV6_TYPE:
+        return _parse_v6(frame, at, 0, 0)
+    return NOTHING
+
+
+def _parse_v4(frame: Buffer, at: int) -> Header:
+    if len(frame) < at + 20:
+        return NOTHING
+    first, total, fragment, protocol = _V4.unpack_from(frame, at)
+    size, end = 4 * (first & 15), at + total
+    if first >> 4 != 4 or size < 20 or len(frame) < at + size:
+        return NOTHING
+    kind = IPV4 if size == 20 else IPV4_OPTIONS
+    if fragment & 0x3FFF or end > len(frame) or total < size:
+        return Header(kind, at, 0, min(end, len(frame)), protocol)
+    if protocol == _IN_IPV4:
+        within = _parse_v6(frame[:end], at + size, 0, 0)
+        return Header(kind | within.kind, at, 0, end, protocol, within.ip)
+    return _with_l4(frame, kind, at, at + size, end, protocol)
+
+
+def _parse_v6(frame: Buffer, at: int, kind: int, inner: int) -> Header:
+    if len(frame) < at + 40 or frame[at] >> 4 != 6:
+        return NOTHING
+    _, length, protocol = _V6.unpack_from(frame, at)
+    end, l4, extended = at + 40 + length, at + 40, False
+    if end > len(frame):
+        return Header(IPV6, at, 0, len(frame), protocol)
+    while protocol in _EXTENSIONS and l4 + 8 <= end:
+        protocol, l4, extended = frame[l4], l4 + 8 * (frame[l4 + 1] + 1), True
+    kind = IPV6_EXTENDED if extended or protocol == _FRAGMENT else IPV6
+    return _with_l4(frame, kind, at, l4, end, protocol)
+
+
+def _with_l4(frame: Buffer, kind: int, ip: int, l4: int, end: int, protocol: int) -> Header:
+    bit, size = {_TCP: (TCP, 20), _UDP: (UDP, 8), _SCTP: (SCTP, 12)}.get(protocol, (0, 0))
+    if not bit or end - l4 < size:
+        return Header(kind, ip, 0, end, protocol)
+    return Header(kind | bit, ip, l4, end, protocol)
+
+
+def split_at(frame: Buffer, types: Collection[str]) -> int:
+    """How long the header is that is to be split off, 0 for none: ``types`` are the fields of PSRTYPE that are set.
+
+    The longest header wins that the parser finds and PSRTYPE allows.
+    """
+    found = parse(frame)
+    if not found.kind:
+        return 0
+    if found.inner:
+        within = _parse_v6(frame[: found.end], found.inner, 0, 0)
+        return _behind(frame, within, "ipv4_ipv6", types) or (found.inner if "ipv4" in types else 0)
+    return _behind(frame, found, "ipv4" if found.kind & (IPV4 | IPV4_OPTIONS) else "ipv6", types)
+
+
+def _behind(frame: Buffer, header: Header, ip: str, types: Collection[str]) -> int:
+    if header.kind & TCP and f"{ip}_tcp" in types:
+        size = 4 * (frame[header.l4 + 12] >> 4)
+        if size >= 20 and header.l4 + size <= header.end:
+            return header.l4 + size
+    if header.kind & UDP and f"{ip}_udp" in types:
+        return header.l4 + 8
+    return _ip_end(frame, header) if ip in types else 0
+
+
+def _ip_end(frame: Buffer, header: Header) -> int:
+    """Where the IP header ends, options and extension headers included."""
+    if header.kind & (IPV4 | IPV4_OPTIONS):
+        return header.ip + 4 * (frame[header.ip] & 15)
+    return header.l4 or header.ip + 40

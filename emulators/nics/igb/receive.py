@@ -1,0 +1,288 @@
+"""A receive queue of one VF: from frames of the switch to buffers of the guest, and write-backs that describe them.
+
+In here: the ring, the ways to lay a frame into buffers (SRRCTL.DESCTYPE), and what happens when there are none. What the
+parser finds in a frame is in ``headers``.
+
+A burst of frames takes descriptors in pieces of the ring without a wrap: one read, a store per buffer, one write-back per
+piece, at most one interrupt per burst. A frame that finds too few descriptors is dropped and counted when the queue drops
+(SRRCTL.DROP_EN, or QDE of the PF), else it waits in the packet buffer until software moves RDT.
+
+Sources: 82576 datasheet rev. 2.61, 7.1.4 to 7.1.10 (queues, descriptors, header splitting), 8.10 (registers); Linux
+igbvf/netdev.c ``igbvf_clean_rx_irq`` and DPDK igb_rxtx.c, which are the users.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emulators.fabric.pool import Pool
+from emulators.nics.igb.buffers import DescType, Piece, lay_out
+from emulators.nics.igb.counters import Counters
+from emulators.nics.igb.headers import examine
+from emulators.nics.igb.interrupts import Interrupts
+from emulators.nics.igb.offload import swap16
+from emulators.nics.igb.rss import Rss
+from emulators.nics.igb.words import mask, place
+from regmodel.bank import Bank, Cause, Path
+from regmodel.errors import DmaFault
+from regmodel.function import Buffer, Host
+from regmodel.rings.igb import RX_LEGACY, RX_WRITEBACK
+
+BURST = 64
+"""Descriptors that are read at once."""
+PACKET_BUFFER = 64 * 1024
+"""Octets of frames that may wait for descriptors: RXPBS after reset; silicon shares them among all queues of the port."""
+RCTL_BSIZE = 2048
+"""Size of packet buffers while SRRCTL.BSIZEPACKET is 0: RCTL.BSIZE, a register of the PF, which stock igb leaves at 00b."""
+_BROADCAST = b"\xff" * 6
+
+# The write-back as two words of 64 bits; in the second one, over status and errors: length and VLAN tag.
+_DD, _EOP, _VP, _LB = (mask(RX_WRITEBACK, "status_error", name) for name in ("dd", "eop", "vp", "lb"))
+_LENGTH, _TAG = place(RX_WRITEBACK, "length").shift, place(RX_WRITEBACK, "vlan").shift
+
+
+class ReceiveQueue:
+    """Queue ``index`` of a VF. ``halted``: a descriptor or buffer could not be reached; it waits to be enabled anew."""
+
+    def __init__(
+        self, bank: Bank, host: Host, pool: Pool, interrupts: Interrupts, counters: Counters, index: int, *, swapped: bool
+    ) -> None:
+        self.host, self.pool, self.interrupts, self.counters, self.index = host, pool, interrupts, counters, index
+        self.swapped = swapped  # tags of loopback frames are big-endian (I350)
+        self.drop_enable = False  # QDE of the PF
+        self.rss: Rss | None = None
+        self._low, self._high, self._length = bank["rdbal", index], bank["rdbah", index], bank["rdlen", index]
+        self._head, self._tail, self._control = bank["rdh", index], bank["rdt", index], bank["rxdctl", index]
+        self._split, self._dropped, self._types = bank["srrctl", index], bank["rqdpc", index], bank["psrtype"]
+        self._enable = self._control.fields["enable"].mask
+        self._epoch = 0
+        self.halted = False
+        self._waiting: deque[tuple[bytes, bool]] = deque()
+        self._waiting_octets = 0
+        self._drain_burst = self._drain
+        self._tail.on_write += (self._tail_written,)
+        self._control.on_write += (self._control_written,)
+        for cell in (self._low, self._high, self._length):
+            cell.on_write += (self._moved,)
+
+    # -- registers
+
+    def _tail_written(self, path: Path, old: int, new: int, size: int, cause: Cause) -> None:
+        count = self._length.value >> 4
+        if new & 0xFFFF >= count and new:
+            self.host.diagnose("rx-tail-beyond-ring", queue=self.index, tail=new & 0xFFFF, descriptors=count)
+        if self._waiting:
+            self.host.defer(self._drain_burst)
+
+    def _moved(self, path: Path, old: int, new: int, size: int, cause: Cause) -> None:
+        self._epoch += 1
+
+    def _control_written(self, path: Path, old: int, new: int, size: int, cause: Cause) -> None:
+        """Setting ENABLE initializes the queue, its head included (RDH is read-only to software); clearing it stops it."""
+        if (old ^ new) & self._enable:
+            self.reset()
+            if new & self._enable:
+                self._head.value = 0
+
+    def reset(self) -> None:
+        """After the registers took on their reset values: what waited is lost."""
+        self._epoch += 1
+        self.halted = False
+        self._waiting.clear()
+        self._waiting_octets = 0
+
+    # -- frames
+
+    def deliver(self, frames: Sequence[Buffer], loopback: bool) -> int:
+        """Write a burst of frames into the ring, or keep or drop it; says how many were not dropped."""
+        if not self._control.value & self._enable or self.halted:
+            return 0
+        taken = 0 if self._waiting else self._write(frames, loopback)
+        if taken < len(frames):
+            taken += self._without_descriptors(frames[taken:], loopback)
+        return taken
+
+    def _without_descriptors(self, frames: Sequence[Buffer], loopback: bool) -> int:
+        """Keep what fits into the packet buffer, in order, or count what is dropped. How many were kept."""
+        kept = 0
+        if not (self.drop_enable or self._split.get("drop_en") or self.halted):
+            for frame in frames:
+                if self._waiting_octets + len(frame) > PACKET_BUFFER:
+                    break
+                self._waiting.append((bytes(frame), loopback))
+                self._waiting_octets += len(frame)
+                kept += 1
+        else:
+            self._dropped.value = min(self._dropped.value + len(frames), self._dropped.fields["rqdpc"].mask)
+        return kept
+
+    def _drain(self) -> bool:
+        """A burst: frames that waited find descriptors."""
+        while self._waiting and not self.halted:
+            loopback = self._waiting[0][1]
+            frames = [frame for frame, origin in list(self._waiting)[:BURST] if origin == loopback]
+            epoch = self._epoch
+            taken = self._write(frames, loopback)
+            if epoch != self._epoch:
+                return False
+            for _ in range(taken):
+                self._waiting_octets -= len(self._waiting.popleft()[0])
+            if taken < len(frames):
+                return False
+        return False
+
+    def _free(self) -> tuple[int, int, int]:
+        """Head, descriptors from there on that are ours, and how many of them lie before the ring's end."""
+        head, tail, count = self._head.value, self._tail.value, self._length.value >> 4
+        if tail >= count or head >= count:
+            return head, 0, 0
+        free = (tail - head) % count
+        return head, free, min(free, count - head)
+
+    def _write(self, frames: Sequence[Buffer], loopback: bool) -> int:
+        """Lay frames into the ring as long as there are descriptors; how many went."""
+        srrctl = self._split.value
+        fields = self._split.fields
+        size, kind = fields["bsizepacket"].of(srrctl) << 10 or RCTL_BSIZE, fields["desctype"].of(srrctl)
+        simple = kind == DescType.ONE_BUFFER and max(map(len, frames)) <= size
+        taken = 0
+        epoch = self._epoch
+        try:
+            while taken < len(frames) and epoch == self._epoch:
+                head, free, straight = self._free()
+                if not free:
+                    break
+                if simple:
+                    went = self._write_plain(head, frames[taken : taken + min(straight, BURST)], loopback)
+                else:
+                    went = self._write_laid_out(head, free, frames[taken], loopback, kind, size)
+                if not went:
+                    break
+                taken += went
+        except DmaFault as fault:
+            if epoch == self._epoch:
+                self._halt(fault)
+        if taken and epoch == self._epoch:
+            self._count(frames[:taken], loopback)
+            self.interrupts.cause(self.interrupts.receive[self.index])
+        return taken
+
+    def _count(self, frames: Sequence[Buffer], loopback: bool) -> None:
+        multicast = sum([frame[0] & 1 and frame[:6] != _BROADCAST for frame in frames])
+        self.counters.received(len(frames), sum(map(len, frames)), multicast, loopback)
+
+    def _halt(self, fault: DmaFault) -> None:
+        self.halted = True
+        self.host.diagnose("rx-unreachable", queue=self.index, descriptor=self._head.value, fault=str(fault))
+
+    def _write_plain(self, head: int, frames: Sequence[Buffer], loopback: bool) -> int:
+        """One descriptor per frame, without a wrap; how many went, 0 when the ring was reset meanwhile."""
+        n = len(frames)
+        at = (self._high.value << 32 | self._low.value) + 16 * head
+        epoch, dma, lengths = self._epoch, self.host.dma, _LENGTH
+        words = memoryview(dma.read(at, 16 * n)).cast("Q").tolist()
+        base = _DD | _EOP | _LB if loopback else _DD | _EOP
+        results = []
+        for address, frame in zip(words[0::2], frames, strict=True):
+            low, status = self._look(frame)
+            if frame[12] == 0x81:
+                frame, tag = self._untag(frame, loopback)
+                status |= tag
+            dma.write(address, frame)
+            results.append(low)
+            results.append(status | base | len(frame) << lengths)
+        return n if epoch == self._epoch and self._write_back(at, results, (head + n) % (self._length.value >> 4)) else 0
+
+    def _look(self, frame: Buffer) -> tuple[int, int]:
+        """Packet type (with RSS, where the PF gives this pool any) and checksum verdicts."""
+        if self.rss is None:
+            return examine(frame)
+        low, status = examine(frame)
+        kind, value = self.rss.hash(frame)
+        return low | kind | value << 32, status
+
+    def _untag(self, frame: Buffer, loopback: bool) -> tuple[Buffer, int]:
+        """Take the VLAN tag out where the PF says so (VMOLR.STRVLAN, RPLOLR.STRVLAN); the frame and bits of its write-back."""
+        strip = self.pool.strip_vlan_replicated if frame[0] & 1 else self.pool.strip_vlan
+        if not strip or frame[13] or len(frame) < 16:
+            return frame, 0
+        tag = frame[14] << 8 | frame[15]
+        if loopback and self.swapped:
+            tag = swap16(tag)
+        return b"".join((frame[:12], frame[16:])), _VP | tag << _TAG
+
+    def _write_laid_out(self, head: int, free: int, frame: Buffer, loopback: bool, kind: int, size: int) -> int:
+        """One frame over as many descriptors as it takes; 1 when it went."""
+        low, status = self._look(frame)
+        frame, tag = self._untag(frame, loopback)
+        types = [name for name, field in self._types.fields.items() if field.of(self._types.value)]
+        pieces = lay_out(frame, kind, size, self._split.get("bsizeheader") * 64, types)
+        count = self._length.value >> 4
+        if len(pieces) >= count:
+            self.host.diagnose("rx-frame-exceeds-ring", queue=self.index, octets=len(frame), descriptors=count)
+            return 1
+        if len(pieces) > free:
+            return 0
+        status |= tag | _EOP | (_LB if loopback else 0)
+        for i, piece in enumerate(pieces):
+            last = i == len(pieces) - 1
+            if not self._write_piece(head, piece, low, status if last else 0, kind):
+                return 0
+            head = (head + 1) % count
+        return 1
+
+    def _write_piece(self, head: int, piece: Piece, low: int, status: int, kind: int) -> bool:
+        """Fill the buffers of one descriptor and write it back; False when the ring was reset meanwhile."""
+        at = (self._high.value << 32 | self._low.value) + 16 * head
+        epoch, dma = self._epoch, self.host.dma
+        address, header = memoryview(dma.read(at, 16)).cast("Q").tolist()
+        if piece.data:
+            dma.write(address, piece.data)
+        if piece.header:
+            dma.write(header & ~1, piece.header)
+        low |= piece.low
+        high = status | piece.status | _DD | len(piece.data) << _LENGTH
+        if kind == DescType.LEGACY:
+            low, high = address, _legacy(high)
+        following = (head + 1) % (self._length.value >> 4)
+        return epoch == self._epoch and self._write_back(at, (low, high), following)
+
+    def _write_back(self, at: int, words: Sequence[int], head: int) -> bool:
+        """Both words of each descriptor, the one with DD last; then move the head. False when the ring was reset meanwhile."""
+        epoch = self._epoch
+        view = self.host.dma.view(at, 8 * len(words), write=True)
+        if view is None:
+            self.host.dma.write(at, b"".join([word.to_bytes(8, "little") for word in words]))
+        else:
+            target = view.cast("Q")
+            for i, word in enumerate(words):
+                target[i] = word
+        if epoch != self._epoch:
+            return False
+        self._head.value = head
+        return True
+
+    # -- state
+
+    def save(self) -> dict[str, object]:
+        """What is not in registers: frames that wait."""
+        return {"halted": self.halted, "waiting": [[frame.hex(), loopback] for frame, loopback in self._waiting]}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """After the registers were loaded; frames that waited look for descriptors again."""
+        self.reset()
+        self.halted = bool(state["halted"])
+        self._waiting.extend((bytes.fromhex(frame), bool(loopback)) for frame, loopback in state["waiting"])
+        self._waiting_octets = sum(len(frame) for frame, _ in self._waiting)
+        self.host.defer(self._drain_burst)
+
+
+_STATUS, _ERRORS = place(RX_LEGACY, "status"), place(RX_LEGACY, "errors")
+
+
+def _legacy(high: int) -> int:
+    """The second word of a legacy write-back from that of an advanced one, whose status and errors begin and end alike."""
+    status, errors = high & _STATUS.ones, high >> 24 & _ERRORS.ones
+    return high >> _LENGTH & 0xFFFF | status << _STATUS.shift | errors << _ERRORS.shift | high >> _TAG << _TAG
