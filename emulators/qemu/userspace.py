@@ -38,6 +38,7 @@ KITS = {
         debian.Tree("dpdk", ("dpdk-dev", "librte-net-e1000-25", "librte-bus-pci25", "librte-mempool-ring25",
                              "coreutils")),
         ("usr/bin/dpdk-testpmd", "usr/bin/dpdk-proc-info", "usr/libexec/coreutils/libstdbuf.so",
+         f"{debian.MULTIARCH}/libgcc_s.so.1",  # loaded by name when a thread is cancelled
          *(f"{debian.MULTIARCH}/dpdk/pmds-25.0/librte_{name}.so*"
            for name in ("net_e1000", "bus_pci", "bus_vdev", "mempool_ring", "net_ring", "net_null"))),
     ),

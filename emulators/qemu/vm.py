@@ -22,7 +22,7 @@ from emulators.qemu import failure, machine
 from emulators.qemu.agent import Agent, Channel, Result
 from emulators.qemu.binary import Qemu
 from emulators.qemu.errors import GuestError
-from emulators.qemu.machine import Machine, VfioUser
+from emulators.qemu.machine import Device, Machine
 from emulators.qemu.monitor import Monitor
 
 BOOT_TIMEOUT = 90.0  # seconds; user space is there after 3 on an idle machine
@@ -157,8 +157,8 @@ class VM:
         """A QMP command's return value; in argument names ``_`` stands for ``-``."""
         return self.monitor.execute(command, {key.replace("_", "-"): value for key, value in arguments.items()})
 
-    def plug(self, device: VfioUser, name: str, bus: str) -> None:
-        """Hot-plug a device served over vfio-user into a root port (``rp0``, ``rp1``, ...)."""
+    def plug(self, device: Device, name: str, bus: str) -> None:
+        """Hot-plug a device into an empty root port (``rp0``, ``rp1``, ...) of a guest made with ``root_port=True``."""
         self.monitor.execute("device_add", {**device.properties(), "id": name, "bus": bus})
 
     def unplug(self, name: str, timeout: float = 30.0) -> None:

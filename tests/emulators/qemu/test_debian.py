@@ -1,0 +1,76 @@
+"""Where packages come from. That they are fetched and unpacked is shown by every guest test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emulators.qemu import debian
+from emulators.qemu.cache import Cache
+from emulators.qemu.errors import LabError
+
+DEB822 = """\
+Types: deb
+# http://snapshot.debian.org/archive/debian/20250520T000000Z
+URIs: http://mirror.example/debian/
+Suites: bookworm bookworm-updates
+"""
+
+
+@pytest.mark.parametrize(("name", "text", "expected"), [
+    ("sources.list.d/debian.sources", DEB822, "http://mirror.example/debian"),
+    ("sources.list", "deb [arch=amd64 signed-by=/k] https://near.example/debian bookworm main\n", "https://near.example/debian"),
+    ("sources.list", "# deb http://commented.example/debian bookworm main\n", debian.FALLBACK_MIRROR),
+    ("sources.list", "deb http://deb.debian.org/debian-security bookworm-security main\n", debian.FALLBACK_MIRROR),
+    ("sources.list.d/other.list", "deb https://packages.example/apt stable main\n", debian.FALLBACK_MIRROR),
+    ("sources.list", "deb cdrom:[Debian]/debian bookworm main\n", debian.FALLBACK_MIRROR),
+])
+def test_the_mirror_is_the_one_of_this_machines_apt(tmp_path: Path, name: str, text: str, expected: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    assert debian.mirror(tmp_path) == expected
+
+
+def test_without_apt_sources_there_is_still_a_mirror(tmp_path: Path) -> None:
+    assert debian.mirror(tmp_path) == debian.FALLBACK_MIRROR
+
+
+def test_a_tree_has_another_key_when_its_packages_or_release_change() -> None:
+    keys = {debian.Tree("t", packages, release).key for packages in (("a",), ("a", "b")) for release in ("trixie", "sid")}
+    assert len(keys) == 4
+
+
+def test_a_missing_tool_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match=r"^mmdebstrap is not installed: apt-get install mmdebstrap$"):
+        debian.Tree("t", ("a",)).path(Cache(tmp_path))
+
+
+def test_missing_archive_keys_are_an_error_not_a_reason_to_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "mmdebstrap"
+    tool.write_text("#!/bin/sh\ntouch " + str(tmp_path / "ran") + "\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(debian, "KEYRING", tmp_path / "none.gpg")
+    with pytest.raises(LabError, match="debian-archive-keyring"):
+        debian.Tree("t", ("a",)).path(Cache(tmp_path / "cache"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_every_source_is_signed_and_a_failure_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "mmdebstrap"
+    tool.write_text(f"#!/bin/sh\ncat > {tmp_path}/sources; echo \"$@\" > {tmp_path}/arguments\n"
+                    "echo 'I: running apt-get update' >&2; echo 'E: Unable to locate package nonesuch' >&2; exit 25\n")
+    tool.chmod(0o755)
+    key = tmp_path / "key.gpg"
+    key.touch()
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(debian, "KEYRING", key)
+    with pytest.raises(LabError, match="fetching t failed: E: Unable to locate package nonesuch"):
+        debian.Tree("t", ("nonesuch",)).path(Cache(tmp_path / "cache"))
+    lines = (tmp_path / "sources").read_text().splitlines()
+    assert len(lines) == 2 and all(f"[signed-by={key}]" in line for line in lines)
+    assert "trusted" not in (tmp_path / "sources").read_text() + (tmp_path / "arguments").read_text()
+    assert "--variant=extract" in (tmp_path / "arguments").read_text()
