@@ -90,10 +90,10 @@ def instructions(wanted: list[Wanted], names: list[str], control: Path) -> str:
     """What a user pastes into a QEMU command line to attach what is served."""
     lines = ["# add these to any QEMU >= 11.0 (its memory must be shared; sizes are yours to choose):"]
     lines.append("  -machine q35,memory-backend=ram -object memory-backend-memfd,id=ram,size=1G,share=on \\")
-    for i, (w, name) in enumerate(zip(wanted, names, strict=True)):
-        socket = {"type": "unix", "path": str(w.socket.absolute())}
-        device = json.dumps({"driver": "vfio-user-pci", "socket": socket})
-        end = " \\" if i + 1 < len(wanted) else ""
-        lines.append(f"  -device '{device}'{end}    # {name}: {w.device.title}" if not end else f"  -device '{device}'{end}")
+    for w in wanted:
+        device = {"driver": "vfio-user-pci", "socket": {"type": "unix", "path": str(w.socket.absolute())}}
+        lines.append(f"  -device '{json.dumps(device)}' \\")
+    lines[-1] = lines[-1].removesuffix(" \\")
+    lines.append(f"# {', '.join(f'{name}: {w.device.title}' for w, name in zip(wanted, names, strict=True))}")
     lines.append(f"# watch it with `regmodel trace {control}`, steer it with `regmodel ctl {control} ...`; stop with Ctrl-C")
     return "\n".join(lines)
