@@ -22,6 +22,7 @@ KERNEL_ARGUMENTS = (
     "quiet",
     "panic=-1",  # with -no-reboot a panic ends QEMU instead of the patience of the caller
     "oops=panic",
+    "no_timer_check",  # else the kernel counts ticks in a delay loop, which a busy host makes it panic over under TCG
     "cryptomgr.notests",  # 0.6 s of self-tests under TCG
     "initcall_blacklist=init_encrypted",  # 0.15 s of key generation for a facility that no guest uses
     "mitigations=off",  # the guest is not an attack surface, and TCG pays for every retpoline
