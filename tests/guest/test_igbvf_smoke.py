@@ -1,0 +1,31 @@
+"""The first thing that must work: two guests with stock igbvf on two VFs of one port see each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from emulators.qemu import VM
+from tests.guest.conftest import Bench
+
+CARRIER = "for i in $(seq 100); do [ $(cat /sys/class/net/eth0/carrier) = 1 ] && exit 0; sleep 0.1; done; exit 1"
+
+
+@pytest.mark.guest
+def test_two_guests_ping_each_other(bench: Bench, clean: Callable[[VM], None]) -> None:
+    bench.serve(2)
+    mailbox = bench.listen("mailbox")
+    a, b = bench.guests(bench.machine(0, name="a"), bench.machine(1, name="b"))
+    for guest, address in ((a, "192.0.2.1"), (b, "192.0.2.2")):
+        guest.run(f"ip addr add {address}/24 dev eth0 && ip link set eth0 up", check=True)
+    for guest in (a, b):
+        guest.run(CARRIER, check=True)
+    reply = a.run("ping -c 5 -i 0.2 -W 2 192.0.2.2", check=True)
+    assert " 0% packet loss" in reply.text
+    for guest in (a, b):
+        clean(guest)
+    stats = bench.stats()["card"]["port0"]
+    assert stats["vfs"]["0"]["mac"] in b.run("ip neigh show 192.0.2.1", check=True).text
+    assert stats["pools"]["port0.vf0"]["dropped"] == {} == stats["pools"]["port0.vf1"]["dropped"]
+    assert {event["sender"] for event in mailbox} == {"VF", "PF"}
