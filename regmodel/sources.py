@@ -37,7 +37,8 @@ class Symbol(Source):
     """A preprocessor symbol of a public source tree.
 
     ``package`` is Debian's name of the tree (``linux-source``, ``libdpdk-dev``), ``file`` a path below it, ``name`` the
-    macro or enumerator, ``index`` the argument of a function-like macro that the first instance answers to.
+    macro or enumerator, ``index`` the argument (or arguments) of a function-like macro that the first instance answers
+    to; later instances count on in the last one.
 
     What it must equal: the offset of a register, the mask of a field (or the lowest bit, for a name in ``_SHIFT``), the
     number of a message or device. ``of`` says that it is instead the number of that named value of the field, in place.
@@ -48,7 +49,7 @@ class Symbol(Source):
     package: str
     file: str
     name: str
-    index: int | None = None
+    index: int | tuple[int, ...] | None = None
     base: int = 0
     shift: int = 0
     of: str | None = None
@@ -58,14 +59,20 @@ class Symbol(Source):
         return "driver"
 
     def __str__(self) -> str:
-        call = "" if self.index is None else f"({self.index})"
-        return f"{self.package}:{self.file} {self.name}{call}"
+        return f"{self.package}:{self.file} {self.call()}"
+
+    def call(self, instance: int = 0) -> str:
+        """As C writes it, of one instance of an array."""
+        if self.index is None:
+            return self.name
+        *first, last = (self.index,) if isinstance(self.index, int) else self.index
+        return f"{self.name}({', '.join(map(str, (*first, last + instance)))})"
 
 
 def symbols(package: str, file: str, prefix: str = "") -> Callable[..., Symbol]:
     """The symbols of one file, for descriptions that name many: ``R = symbols(..., "E1000_")``, then ``R("RDT", 0)``."""
 
-    def symbol(name: str, index: int | None = None, **more: Any) -> Symbol:
+    def symbol(name: str, index: int | tuple[int, ...] | None = None, **more: Any) -> Symbol:
         return Symbol(package, file, prefix + name, index, **more)
 
     return symbol

@@ -38,7 +38,8 @@ DeviceInfo = Struct("magic" / Const(0x20131975, Int32ul), "version" / Version, "
     "min_tx_queues" / Int8ul, "num_tx_queues" / Int8ul, "max_tx_queues" / Int8ul, Padding(2),
     "tx_size" / Int32ul * "bytes from queue to queue", "rx_size" / Int32ul, "alloc_size" / Int32ul,
     "free_size" / Int32ul, Padding(4), "req_phys" / Int64ul, "resp_phys" / Int64ul, "sync_phys" / Int64ul,
-    "sync_va" / Int64ul, "mbuf_va" / Int64ul, "mbuf_phys" / Int64ul, "pool" / Array(8, Place), "ethaddr" / Bytes(6), "mode" / Int8ul, Padding(1),
+    "sync_va" / Int64ul, "mbuf_va" / Int64ul, "mbuf_phys" / Int64ul, "pool" / Array(8, Place), "ethaddr" / Bytes(6), "mode" / Int8ul,
+    Padding(1),
     "mbuf_size" / Int32ul, Padding(4), "device_id" / Int64ul, "max_rx_pkt_len" / Int32ul, Padding(4))
 
 PacketDescriptor = Struct("pad0" / Int64ul, "pkt_mbuf" / Int64ul, "pad1" / Bytes(14),
@@ -59,8 +60,8 @@ BARS = {
             S("INTERRUPT_STATUS_OFFSET"))                                                            * "interrupt causes",
         "migration_status" / Reg32(0x8, "status" / RO[31:0](**MIGRATION), S("MIGRATION_STATUS_OFFSET"))  * "where one stands",
         "migration_ack"    / Reg32(0xC, "status" / RW[31:0](**MIGRATION), S("MIGRATION_ACK_OFFSET")) * "the driver's answer"),
-    2: Bar("BAR2", 0x200000, "memory" / Window(0, Bytes(0x200000), RW, S("PCI_MEMORY_BAR"), mappable=True, survives=EVER,
-        why="rings and buffers; no doorbell exists, so nothing is lost when accesses do not trap")
+    2: Bar("BAR2", 0x200000, "memory" / Window(0, Bytes(0x200000), RW, R("RTE_AVP_PCI_MEMORY_BAR"), mappable=True,
+        survives=EVER, why="rings and buffers; no doorbell exists, so nothing is lost when accesses do not trap")
             * "all regions of the memory map"),
     4: Bar("BAR4", 0x10000, "memmap" / Window(0, MemoryMap, CONST, R("struct rte_avp_memmap_info"), survives=EVER)
         * "host memory behind BAR2"),

@@ -3,6 +3,8 @@
 Shows offsets written as words, a mailbox whose two halves are one window, and headers that are one word of fields.
 """
 
+from dataclasses import replace
+
 from construct import Array, Bytes, Int8ul, Int16ul, Int32ul, Struct
 
 from regmodel.access import RO, RSVD, RW, W1C, W1P
@@ -19,13 +21,18 @@ def S(name: str, index: int | None = None, file: str = "type") -> Symbol:
     return Symbol("linux-source", f"{FM10K}/fm10k_{file}.h", f"FM10K_{name}", index)
 
 
+def W(name: str, index: int | None = None, file: str = "type") -> Symbol:
+    """A register, which the driver's header numbers in words."""
+    return replace(S(name, index, file), shift=2)
+
+
 def R(what: str) -> Reading:
     return Reading("linux-source", f"{FM10K}/fm10k_vf.c", what)
 
 
 # fmt: off
 BAR0 = Bar("BAR0", 0x100000,
-    "vfctrl" / Reg32(0x00 * DW, "rst" / W1P[3](S("VFCTRL_RST")) * "reset the VF", RSVD[...], S("VFCTRL")) * "device control",
+    "vfctrl" / Reg32(0x00 * DW, "rst" / W1P[3](S("VFCTRL_RST")) * "reset the VF", RSVD[...], W("VFCTRL")) * "device control",
     "vfmbx"  / Reg32(0x10 * DW,
         "req"               / W1P[1] * "a message was written",
         "ack"               / W1P[2] * "a message was read",
@@ -33,25 +40,25 @@ BAR0 = Bar("BAR0", 0x100000,
         "ack_interrupt"     / W1C[4] * "the PF read a message",
         "interrupt_enable"  / W1P[5] * "let both interrupt",
         "interrupt_disable" / W1P[6] * "let none interrupt",
-        RSVD[...], S("VFMBX", file="mbx"))                                      * "mailbox control",
-    "vfmbmem"    / Window(0x20 * DW, Array(16, Int32ul), RW, S("VFMBMEM", 0, "mbx")) * "mailbox: 8 words from the PF, 8 to it",
-    "vfint_map"  / Reg32(0x30 * DW, "mailbox" / RW[8:0], RSVD[...], S("VFINT_MAP"))  * "vector of the mailbox",
-    "vfsystime"  / Reg32(0x40 * DW, RO, S("VFSYSTIME"))                         * "time of day, low word",
-    "vfitr"      / Reg32(Each(0x60 * DW, DW, 32), "interval" / RW[11:0], RSVD[...], S("VFITR", 0)) * "throttle, by vector",
+        RSVD[...], W("VFMBX", file="mbx"))                                      * "mailbox control",
+    "vfmbmem"    / Window(0x20 * DW, Array(16, Int32ul), RW, W("VFMBMEM", 0, "mbx")) * "mailbox: 8 words from the PF, 8 to it",
+    "vfint_map"  / Reg32(0x30 * DW, "mailbox" / RW[8:0], RSVD[...], W("VFINT_MAP"))  * "vector of the mailbox",
+    "vfsystime"  / Reg32(0x40 * DW, RO, W("VFSYSTIME"))                         * "time of day, low word",
+    "vfitr"      / Reg32(Each(0x60 * DW, DW, 32), "interval" / RW[11:0], RSVD[...], W("VFITR", 0)) * "throttle, by vector",
     *Pair32("rdbal", Each(0x4000 * DW, 0x40 * DW, 16), "rdbah", Each(0x4001 * DW, 0x40 * DW, 16), RW,
-        S("RDBAL", 0), doc="base of a receive ring"),
-    "rdlen" / Reg32(Each(0x4002 * DW, 0x40 * DW, 16), RW, S("RDLEN", 0))        * "bytes of a receive ring",
-    "rdh"   / Reg32(Each(0x4004 * DW, 0x40 * DW, 16), RO, S("RDH", 0))          * "receive head",
-    "rdt"   / Reg32(Each(0x4005 * DW, 0x40 * DW, 16), RW, S("RDT", 0))          * "receive tail",
+        W("RDBAL", 0), doc="base of a receive ring"),
+    "rdlen" / Reg32(Each(0x4002 * DW, 0x40 * DW, 16), RW, W("RDLEN", 0))        * "bytes of a receive ring",
+    "rdh"   / Reg32(Each(0x4004 * DW, 0x40 * DW, 16), RO, W("RDH", 0))          * "receive head",
+    "rdt"   / Reg32(Each(0x4005 * DW, 0x40 * DW, 16), RW, W("RDT", 0))          * "receive tail",
     *Pair32("tdbal", Each(0x8000 * DW, 0x40 * DW, 16), "tdbah", Each(0x8001 * DW, 0x40 * DW, 16), RW,
-        S("TDBAL", 0), doc="base of a transmit ring; at first, the MAC address"),
+        W("TDBAL", 0), doc="base of a transmit ring; at first, the MAC address"),
     "tdlen" / Reg32(Each(0x8002 * DW, 0x40 * DW, 16), "low" / RW[8:0],
         "itr_scale" / RW.volatile[11:9](GEN3=0, GEN2=1, GEN1=2), "high" / RW[31:12],
-        S("TDLEN", 0))                                                          * "bytes of a ring; at first, ITR scale",
-    "tdh"   / Reg32(Each(0x8004 * DW, 0x40 * DW, 16), RO, S("TDH", 0))          * "transmit head",
-    "tdt"   / Reg32(Each(0x8005 * DW, 0x40 * DW, 16), RW, S("TDT", 0))          * "transmit tail",
+        W("TDLEN", 0))                                                          * "bytes of a ring; at first, ITR scale",
+    "tdh"   / Reg32(Each(0x8004 * DW, 0x40 * DW, 16), RO, W("TDH", 0))          * "transmit head",
+    "tdt"   / Reg32(Each(0x8005 * DW, 0x40 * DW, 16), RW, W("TDT", 0))          * "transmit tail",
     "txqctl" / Reg32(Each(0x8007 * DW, 0x40 * DW, 16), "id" / RO[6:0], "pc" / RO[9:7], "tc" / RO[15:10], "vid" / RO[27:16],
-        "unlimited_bw" / RO[28], RSVD[...], S("TXQCTL", 0))                     * "transmit queue ownership and default VLAN")
+        "unlimited_bw" / RO[28], RSVD[...], W("TXQCTL", 0))                     * "transmit queue ownership and default VLAN")
 
 MBX_HEADER = Bits(Int32ul,
     "type" / F[3:0](DATA=0x8, CONNECT=0xC, DISCONNECT=0xD, ERROR=0xE),

@@ -15,7 +15,7 @@ INTEL = "drivers/net/ethernet/intel/iavf"
 VIRTCHNL = "include/linux/avf/virtchnl.h"
 
 
-def S(name: str, index: int | None = None) -> Symbol:
+def S(name: str, index: int | tuple[int, ...] | None = None) -> Symbol:
     return Symbol("linux-source", f"{INTEL}/iavf_register.h", f"IAVF_{name}", index)
 
 
@@ -33,7 +33,7 @@ DYN_CTL = ("intena" / RW[0], "swint_trig" / W1P[2], "itr_indx" / RW[4:3](ITR0=0,
 BAR0 = Bar("BAR0", 0x10000,
     "qtx_tail" / Doorbell32(Each(0x0000, 4, 16), "tail" / RW[12:0], RSVD[...], S("QTX_TAIL1", 0)) * "descriptors were added",
     "qrx_tail" / Doorbell32(Each(0x2000, 4, 16), "tail" / RW[12:0], RSVD[...], S("QRX_TAIL1", 0)) * "buffers were added",
-    *(f"vfint_itr{i}" / Reg32(Each(0x2800 + 64 * i, 4, 16), "interval" / RW[11:0], RSVD[...], S("VFINT_ITRN1"))
+    *(f"vfint_itr{i}" / Reg32(Each(0x2800 + 64 * i, 4, 16), "interval" / RW[11:0], RSVD[...], S("VFINT_ITRN1", (i, 0)))
         * "interrupt throttle, by vector" for i in range(3)),
     "vfint_dyn_ctln" / Reg32(Each(0x3800, 4, 16), *DYN_CTL, S("VFINT_DYN_CTLN1", 0)) * "vector control",
     "vfint_icr0"     / Reg32(0x4800, "cause" / RC[29:0], "adminq" / RC[30], RSVD[...], S("VFINT_ICR01")) * "causes of vector 0",

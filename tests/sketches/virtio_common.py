@@ -6,13 +6,17 @@ Shows registers of 8 to 64 bits, three index registers that bank others, a doorb
 from regmodel.access import CONST, RC, RO, RSVD, RW, W1S
 from regmodel.catalogue import Description
 from regmodel.registers import Bar, Doorbell16, Each, Reg8, Reg16, Reg32, Reg64
-from regmodel.sources import Document, Symbol
+from regmodel.sources import Document, Reading, Symbol
 
 QUEUES = 64
 
 
 def S(name: str) -> Symbol:
     return Symbol("linux-source", "include/uapi/linux/virtio_pci.h", f"VIRTIO_PCI_{name}")
+
+
+def R(what: str) -> Reading:
+    return Reading("linux-source", "include/uapi/linux/virtio_pci.h", what)
 
 
 def V(section: str) -> Document:
@@ -53,9 +57,9 @@ BAR4 = Bar("BAR4", 0x4000,
     "isr" / Reg8(0x1000,
         "queue"  / RC[0] * "a queue has used buffers",
         "config" / RC[1] * "the configuration changed",
-        RSVD[...], S("CAP_ISR_CFG"), V("4.1.4.5"))                                          * "interrupt cause",
+        RSVD[...], R("VIRTIO_PCI_CAP_ISR_CFG"), V("4.1.4.5"))                                * "interrupt cause",
     "notify" / Doorbell16(Each(0x3000, 4, QUEUES), "queue_index" / RW[15:0],
-        S("CAP_NOTIFY_CFG"), V("4.1.5.2"))                                                  * "buffers were made available")
+        R("VIRTIO_PCI_CAP_NOTIFY_CFG"), V("4.1.5.2"))                                        * "buffers were made available")
 # fmt: on
 
 DESCRIPTION = Description(
