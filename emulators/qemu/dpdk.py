@@ -17,7 +17,7 @@ from emulators.qemu.vm import VM
 
 HUGE_PAGE = 2 << 20  # bytes
 PROMPT = "testpmd> "
-_IN, _OUT, _STATUS = "/run/testpmd.in", "/run/testpmd.out", "/run/testpmd.status"
+_IN, _OUT, _STATUS, _HOLDER = (f"/run/testpmd.{name}" for name in ("in", "out", "status", "holder"))
 # glibc buffers stdout fully when it is no terminal, while the prompt is written past it; coreutils' stdbuf undoes that.
 _UNBUFFERED = "LD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so _STDBUF_O=0"
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\r\x07]")
@@ -52,13 +52,14 @@ class Testpmd:
         self.command = shlex.join(["dpdk-testpmd", "-l", "0,1", *allowed, *eal, "--", "-i", "--total-num-mbufs=8192", *args])
         self._start_timeout = start_timeout
         self._read = 0
+        self._status: int | None = None
         self.banner = ""  # what it said before its first prompt
 
     def __enter__(self) -> Testpmd:
         self._vm.on_failure("testpmd", lambda folder: (folder / "testpmd.log").write_bytes(self._vm.get(_OUT)))
         self._vm.run(
             f"rm -f {_IN} {_OUT} {_STATUS}; mkfifo {_IN}; : > {_OUT}\n"
-            f"sleep 1000000 > {_IN} &\n"  # holds the pipe open between commands
+            f"sleep 1000000 > {_IN} & echo $! > {_HOLDER}\n"  # holds the pipe open between commands
             f"({_UNBUFFERED} {self.command} < {_IN} >> {_OUT} 2>&1; echo $? > {_STATUS}) &", check=True)
         self.banner = self._until_prompt(self._start_timeout)
         return self
@@ -74,14 +75,18 @@ class Testpmd:
         return answer.partition("\n")[2]  # the first line is the echo of the command
 
     def quit(self, timeout: float = 30.0) -> int:
-        """Stop the ports and end; testpmd's exit status."""
+        """Stop the ports and end; testpmd's exit status. Safe to call again."""
+        if self._status is not None:
+            return self._status
         self._type("quit")
         self._vm.run(f"n=0; while [ ! -s {_STATUS} ] && [ $n -lt {round(timeout * 10)} ]; do usleep 100000; n=$((n+1)); done",
                      timeout + 10)
         status = self._vm.run(f"cat {_STATUS}").text
         if not status:
             raise GuestTimeout(f"testpmd did not quit in {timeout:.0f} s")
-        return int(status)
+        self._status = int(status)
+        self._vm.run(f"kill $(cat {_HOLDER})")
+        return self._status
 
     def _type(self, command: str) -> None:
         self._vm.run(f"printf '%s\\n' {shlex.quote(command)} > {_IN}", check=True)
