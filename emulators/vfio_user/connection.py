@@ -146,7 +146,8 @@ class Connection:
             if stream.queued > HIGH_WATER and not stream.flush():
                 break
         stream.consume(position)
-        self._flush()
+        if stream.queued:
+            self._flush()
 
     def _posted(self, position: int, size: int) -> int:
         """A run of equally long posted writes from ``position``: how many bytes of them are done, 0 if none can be."""
@@ -156,9 +157,11 @@ class Connection:
         width, codec = _POSTED[size]
         limits = self._access.posted_limits
         write = self._function.region_write
-        start = position
-        run = stream.view[position : position + (stream.end - position) // size * size]
-        rows = codec.iter_unpack(run)
+        start, end = position, stream.end
+        if end - position < 2 * size:
+            rows = iter((codec.unpack_from(stream.buffer, position),)) if end - position >= size else iter(())
+        else:
+            rows = codec.iter_unpack(stream.view[position : position + (end - position) // size * size])
         while True:
             try:
                 for _, command, length, flags, _, offset, index, count, value in rows:
@@ -292,8 +295,6 @@ class Connection:
 
     def _flush(self) -> None:
         stream = self._stream
-        if not stream.queued:
-            return
         before = stream.queued
         if stream.flush():
             if self._drop is not None:

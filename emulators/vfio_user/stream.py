@@ -35,6 +35,7 @@ class Stream:
         self.sock = sock
         self.buffer = bytearray(2 * RECEIVE)
         self.view = memoryview(self.buffer)
+        self._head = (self.view[:RECEIVE],)
         self.start = self.end = 0
         self.fds: deque[tuple[int, list[int], bool]] = deque()
         """(end of the bytes they came with, descriptors, whether there were too many), by position in ``buffer``."""
@@ -50,7 +51,8 @@ class Stream:
             self._make_room(end - self.start + RECEIVE)
             end = self.end
         try:
-            size, ancillary, flags, _ = self.sock.recvmsg_into((self.view[end : end + RECEIVE],), _ANCILLARY, _FLAGS)
+            into = (self.view[end : end + RECEIVE],) if end else self._head
+            size, ancillary, flags, _ = self.sock.recvmsg_into(into, _ANCILLARY, _FLAGS)
         except (BlockingIOError, InterruptedError):
             return None
         self.end = end + size
@@ -142,6 +144,7 @@ class Stream:
             grown = bytearray(size)
             grown[:kept] = self.view[self.start : self.end]
             self.buffer, self.view = grown, memoryview(grown)
+            self._head = (self.view[:RECEIVE],)
         else:
             self.view[:kept] = bytes(self.view[self.start : self.end])
         self.start, self.end = 0, kept

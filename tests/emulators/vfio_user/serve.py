@@ -1,4 +1,4 @@
-"""Serves the test device of ``test_qemu`` until SIGTERM, then prints what happened to it as JSON. A process of ``test_guest``."""
+"""Serves the test device of ``test_qemu`` until SIGTERM, then prints what happened to it as JSON: half of ``test_guest``."""
 
 import json
 import signal
