@@ -25,7 +25,7 @@ def test_two_guests_ping_each_other(bench: Bench, clean: Callable[[VM], None]) -
     assert " 0% packet loss" in reply.text
     for guest in (a, b):
         clean(guest)
-    stats = bench.stats()["card"]["port0"]
+    stats = bench.stats()["card"]["ports"][0]
     assert stats["vfs"]["0"]["mac"] in b.run("ip neigh show 192.0.2.1", check=True).text
-    assert stats["pools"]["port0.vf0"]["dropped"] == {} == stats["pools"]["port0.vf1"]["dropped"]
+    assert stats["pools"]["vf0"]["dropped"] == {} == stats["pools"]["vf1"]["dropped"]
     assert {event["sender"] for event in mailbox} == {"VF", "PF"}

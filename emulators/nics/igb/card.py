@@ -80,7 +80,7 @@ class IgbSlot:
 
     def __init__(self, card: IgbCard, port: IgbPort, number: int, local: int, pool: Pool) -> None:
         self.card, self.port, self.pf = card, port, port.pf
-        self.name = f"vf{number}"
+        self.name = pool.name
         self.number = number
         self.local = local  # its number within the port, as ``ip link set PF vf N`` counts
         self.pool = pool
@@ -116,14 +116,14 @@ class IgbSlot:
 class IgbPort:
     """One port: switch, PF, control."""
 
-    def __init__(self, name: str, loop: Loop, silicon: Silicon, vfs: int, mac: bytes) -> None:
+    def __init__(self, name: str, loop: Loop, silicon: Silicon, vfs: Sequence[str], mac: bytes) -> None:
         self.name = name
         self.switch = Switch(name)
-        self.pools = [self.switch.add_pool(f"{name}.vf{n}") for n in range(vfs)]
+        self.pools = [self.switch.add_pool(vf) for vf in vfs]
         own = None
         self.pf_endpoint: PfEndpoint | None = None
-        if vfs < MOST_VFS:
-            own = self.switch.add_pool(f"{name}.pf")
+        if len(vfs) < MOST_VFS:
+            own = self.switch.add_pool("pf")
             own.endpoint = self.pf_endpoint = PfEndpoint()
         self.pf = PfDriver(name, loop, self.switch, silicon, self.pools, own, mac)
         self._control = PfControl(self.pf)
@@ -163,7 +163,8 @@ class IgbCard:
         self.device, self.loop = device, loop
         self.seed = str(seed)
         silicon = SILICON.get(device.identity.device, I82576)
-        self.ports = [IgbPort(f"port{p}", loop, silicon, vf_count, self._address("pf", p)) for p in range(port_count)]
+        names = [[f"vf{local * port_count + port}" for local in range(vf_count)] for port in range(port_count)]
+        self.ports = [IgbPort(f"port{p}", loop, silicon, names[p], self._address("pf", p)) for p in range(port_count)]
         self.slots: list[IgbSlot] = []
         for local in range(vf_count):
             for port in self.ports:
@@ -228,8 +229,8 @@ class IgbCard:
         return self.slots[int(number)]
 
     def stats(self) -> dict[str, Any]:
-        """All counters by port, JSON-able."""
-        return {port.name: port.control("stats") for port in self.ports}
+        """All counters of all ports, JSON-able."""
+        return {"ports": [port.control("stats") for port in self.ports]}
 
     # -- state
 
