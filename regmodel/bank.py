@@ -24,7 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from regmodel.access import OnRead, OnWrite
 from regmodel.bits import Field
@@ -67,6 +67,11 @@ class _Selected(MutableSequence[int]):
     def __init__(self, select: Cell, count: int) -> None:
         self.select, self.values = select, [0] * count
 
+    @property
+    def shown(self) -> bool:
+        """The index register selects an instance that exists."""
+        return self.select.value < len(self.values)
+
     def __getitem__(self, _: Any) -> Any:
         at = self.select.value
         return self.values[at] if at < len(self.values) else 0
@@ -93,6 +98,7 @@ class Cell:
     """
 
     __slots__ = (
+        "banked",
         "before_read",
         "doorbell",
         "entry",
@@ -148,9 +154,10 @@ class Cell:
         kind = entry.kind
         self.doorbell = kind in (Kind.DOORBELL, Kind.COMMAND)
         if kind is Kind.DOORBELL:
-            self.readable = 0
+            self.readable = self.rc = self.rs = 0
         self.plain = not (self.once or self.w1c or self.w0c or self.w1s or self.w1t or self.pulse or self.doorbell)
         self.status = entry.status
+        self.banked = False
         self.pair: tuple[Cell, Cell] | None = None
         self.partner = False
         self.spent = 0  # write-once bits that have been written
@@ -223,7 +230,8 @@ class Bank:
                 continue
             cell = Cell(Path(name, index if entry.is_array else None), offset, entry.size, entry.fields, entry)
             cell.store, cell.index = self._views[entry.size], offset // entry.size
-            cell.reset_values = {cause: _reset_of(entry, cause) for cause in ResetCause}
+            if entry.kind is not Kind.DOORBELL:
+                cell.reset_values = {cause: _reset_of(entry, cause) for cause in ResetCause}
             self._place(cell, index)
         for (name, index), cell in list(self._named.items()):
             if isinstance(cell.entry, Register):
@@ -243,7 +251,7 @@ class Bank:
         for i in range(window.size // 4):
             cell = Cell(Path(name, i), window.at + 4 * i, 4, (Field(window.access, 0, 32, name="value"),), window)
             cell.store, cell.index = self._views[4], cell.offset // 4
-            cell.reset_values = dict.fromkeys(ResetCause, (0, cell.width_mask))
+            cell.reset_values = {cause: (0, cell.width_mask) for cause in ResetCause if cause not in window.survives}
             self._place(cell, i)
 
     def _link(self, name: str, index: int, cell: Cell, entry: Register) -> None:
@@ -253,7 +261,7 @@ class Bank:
             cell.reset_values = {}
         if entry.banked_by is not None:
             select, count = entry.banked_by
-            cell.store, cell.index = _Selected(self._named[select, 0], count), 0
+            cell.store, cell.index, cell.banked = _Selected(self._named[select, 0], count), 0, True
         if entry.pair is not None:
             low, high = entry.pair
             cell.pair = (self._named[low, index], self._named[high, index])
@@ -333,6 +341,8 @@ class Bank:
         """Write the bits of ``value`` under ``lanes`` into one cell, under its access, and run its hooks."""
         store, index = cell.store, cell.index
         old: int = store[index]
+        if cell.banked and not store.shown:
+            return
         cell.writes += 1
         cell.ones |= value
         cell.zeros |= ~value & lanes
@@ -366,7 +376,8 @@ class Bank:
         if once:
             new = (new & ~once) | (value & once)
             cell.spent |= once
-        cell.store[cell.index] = new & ~cell.pulse
+        new &= ~(cell.pulse & lanes)
+        cell.store[cell.index] = new
         return new | (value & cell.pulse)
 
     def _after_read(self, cell: Cell, state: int, lanes: int, size: int) -> None:
@@ -394,9 +405,10 @@ class Bank:
                 runs[-1] = (owner, runs[-1][1], runs[-1][2] + 1)
             else:
                 runs.append((owner, byte, 1))
-        if len(runs) > 1 and policy.wide is Wide.IGNORE:
+        if policy.wide is Wide.IGNORE and len({id(o.entry if _is_word(o) else o) for o, _, _ in runs}) > 1:
             return None
-        if policy.partial is Partial.IGNORE and any(isinstance(o, Cell) and n != o.size for o, _, n in runs):
+        registers = ((o, n) for o, _, n in runs if isinstance(o, Cell) and not _is_word(o))
+        if policy.partial is Partial.IGNORE and any(n != cell.size for cell, n in registers):
             return None
         return runs
 
@@ -469,12 +481,13 @@ class Bank:
         return value
 
     def poke(self, offset: int, size: int, value: int) -> None:
-        """Store raw bytes: no side effects, no hooks, no log."""
+        """Store raw bytes: no side effects, no hooks, no log. What stores nothing ignores them."""
         for byte in range(size):
             part, cell = value >> 8 * byte & 0xFF, self._owner.get(offset + byte)
             if cell is None:
-                self.memory[offset + byte] = part
-            else:
+                if any(first <= offset + byte < end for first, end, _, _ in self._windows):
+                    self.memory[offset + byte] = part
+            elif cell.entry.kind is not Kind.DOORBELL:
                 shift = 8 * (offset + byte - cell.offset)
                 cell.value = (cell.value & ~(0xFF << shift)) | part << shift
 
@@ -490,6 +503,9 @@ class Bank:
                 stores[:] = [(old & ~mask) | (value & mask) for old in stores]
             else:
                 cell.store[cell.index] = (cell.store[cell.index] & ~mask) | (value & mask)
+        for first, end, window, _ in self._windows:
+            if cause not in window.survives:
+                self.memory[first:end] = bytes(end - first)
         if cause is not ResetCause.SOFTWARE:
             self._noticed.clear()
 
@@ -517,10 +533,16 @@ class Bank:
             raise StateError(f"the saved state of {self.bar.bar} is damaged: {error}") from error
         if len(memory) != self.bar.size:
             raise StateError(f"the saved state of {self.bar.bar} holds {len(memory)} bytes, not {self.bar.size}")
+        ours = {str(c.path): (len(c.store), c.width_mask) for c in self if isinstance(c.store, _Selected)}
+        fits = banked.keys() == ours.keys() and all(
+            len(values) == ours[path][0] and all(0 <= v <= ours[path][1] for v in values) for path, values in banked.items()
+        )
+        if not fits:
+            raise StateError(f"the saved state of {self.bar.bar} has other banks of registers")
         self.memory[:] = memory
         for cell in self:
             cell.spent = spent.get(cell.path, 0)
-            if isinstance(cell.store, _Selected) and cell.path in banked:
+            if isinstance(cell.store, _Selected):
                 cell.store.values[:] = banked[cell.path]
 
     def coverage(self) -> dict[str, dict[str, object]]:
@@ -535,6 +557,11 @@ class Bank:
             }
             for cell in self
         }
+
+
+def _is_word(owner: Cell | Window | None) -> TypeGuard[Cell]:
+    """A word of a window: memory, to which the policies of partial and wide accesses do not apply."""
+    return isinstance(owner, Cell) and isinstance(owner.entry, Window)
 
 
 def _reset_of(entry: Register, cause: ResetCause) -> tuple[int, int]:

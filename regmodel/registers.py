@@ -225,14 +225,10 @@ class Window(Subconstruct):  # type: ignore[misc]
         self.where = declaring_line()
         self.kind, self.at, self.access, self.sources = Kind.WINDOW, at, access, sources
         self.mappable, self.survives, self.why = mappable, frozenset(survives), why
+        self.size = int(layout.sizeof())  # bytes
         self.offsets = (at,)
         self.status = Status.IMPLEMENTED
         self.is_array = False
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return int(self.subcon.sizeof())
 
     @property
     def side_effects(self) -> bool:
