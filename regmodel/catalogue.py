@@ -42,7 +42,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class Descriptor:
-    """One format of a ring's entries. ``btf`` names the kernel type (``module:type.member``) that must agree with it."""
+    """One format of a ring's entries. ``btf`` names the kernel type (``module:type.member``) that must agree with it; where
+    kernels renamed it, all of its names: ``module:new|old``.
+    """
 
     name: str
     schema: Construct

@@ -38,8 +38,8 @@ DeviceInfo = Struct("magic" / Const(0x20131975, Int32ul), "version" / Version, "
     "min_tx_queues" / Int8ul, "num_tx_queues" / Int8ul, "max_tx_queues" / Int8ul, Padding(2),
     "tx_size" / Int32ul * "bytes from queue to queue", "rx_size" / Int32ul, "alloc_size" / Int32ul,
     "free_size" / Int32ul, Padding(4), "req_phys" / Int64ul, "resp_phys" / Int64ul, "sync_phys" / Int64ul,
-    "sync_va" / Int64ul, "mbuf_va" / Int64ul, "mbuf_phys" / Int64ul, "pool" / Array(8, Place), "ethaddr" / Bytes(6), "mode" / Int8ul,
-    Padding(1),
+    "sync_va" / Int64ul, "mbuf_va" / Int64ul, "mbuf_phys" / Int64ul, "pool" / Array(8, Place), "ethaddr" / Bytes(6),
+    "mode" / Int8ul, Padding(1),
     "mbuf_size" / Int32ul, Padding(4), "device_id" / Int64ul, "max_rx_pkt_len" / Int32ul, Padding(4))
 
 PacketDescriptor = Struct("pad0" / Int64ul, "pkt_mbuf" / Int64ul, "pad1" / Bytes(14),

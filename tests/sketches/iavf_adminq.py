@@ -58,7 +58,7 @@ AQ_DESC = Struct("flags" / AQ_FLAGS, "opcode" / Int16ul * "0x801 to the PF, 0x80
     "cookie_high" / Int32ul * "virtchnl operation", "cookie_low" / Int32ul * "virtchnl status",
     "param0" / Int32ul, "param1" / Int32ul, "addr_high" / Int32ul, "addr_low" / Int32ul)
 DESC = Descriptor("aq_desc", AQ_DESC, "admin queue command or event",
-    (R("struct iavf_aq_desc", f"{INTEL}/iavf_adminq_cmd.h"),), btf="iavf:iavf_aq_desc")
+    (R("struct iavf_aq_desc", f"{INTEL}/iavf_adminq_cmd.h"),), btf="iavf:iavf_aq_desc|libie_aq_desc")
 
 CAPS = Bits(Int32ul, "l2" / F[0], "rss_aq" / F[3], "rss_reg" / F[4], "wb_on_itr" / F[5], "req_queues" / F[6],
     "adv_link_speed" / F[7], "vlan_v2" / F[15], "vlan" / F[16], "rx_polling" / F[17], "rss_pf" / F[19], "adv_rss_pf" / F[27],
