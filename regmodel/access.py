@@ -107,7 +107,7 @@ class Access:
 
 _LANGUAGE = frozenset(
     {f"regmodel.{room}" for room in ("access", "bits", "registers", "layout", "keys", "sources", "catalogue")}
-    | {"construct.core", "functools"}
+    | {"regmodel.pci", "regmodel.capabilities", "construct.core", "functools"}
 )
 
 

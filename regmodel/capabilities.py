@@ -13,7 +13,7 @@ from construct import Construct
 from regmodel.access import CONST, RO, RSVD, RW, W1C, W1P
 from regmodel.bits import Field
 from regmodel.function import ResetCause
-from regmodel.pci import SRIOV, STICKY, Capability, ConfigSpace, MsixSpec, Reg8, Reg16, Reg32, Reg64, S, base
+from regmodel.pci import SRIOV, STICKY, Capability, ConfigSpace, MsixSpec, Reg8, Reg16, Reg32, Reg64, S, base, contradiction
 from regmodel.registers import Bar, Each
 from regmodel.sources import Document, Source
 
@@ -289,9 +289,13 @@ def dsn(at: int, serial: int) -> Capability:
 
 
 def msix_bar(name: str, size: int, config: ConfigSpace, index: int) -> Bar:
-    """The BAR ``index`` of ``size`` bytes that holds the MSI-X table and pending bits which ``config`` tells of."""
+    """The BAR ``index`` of ``size`` bytes that holds the MSI-X table and pending bits which ``config`` tells of.
+
+    Raises ``DescriptionError`` ``msix-place``.
+    """
     found = config.msix
-    assert found is not None and found.table[0] == found.pba[0] == index
+    if found is None or {found.table[0], found.pba[0]} != {index}:
+        raise contradiction("msix-place", name, f"the configuration space does not place MSI-X in BAR {index}")
     return Bar(name, size, *msix_table(found), doc="MSI-X table and pending bits")
 
 

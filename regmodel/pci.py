@@ -24,7 +24,7 @@ from typing import Any
 from construct import Construct
 
 from regmodel import registers
-from regmodel.access import CONST, RO, RSVD, RW, W1C
+from regmodel.access import CONST, RO, RSVD, RW, W1C, declaring_line
 from regmodel.catalogue import Identity
 from regmodel.errors import DescriptionError
 from regmodel.function import RegionKind, ResetCause
@@ -44,6 +44,11 @@ def S(name: str, at: int = 0, **more: Any) -> Symbol:
 def base(section: str) -> Document:
     """A section of the PCI Express Base Specification 5.0."""
     return Document("PCI Express Base Specification 5.0", section)
+
+
+def contradiction(code: str, path: str, text: str) -> DescriptionError:
+    """What to raise for a description of a function which cannot be."""
+    return DescriptionError(code, path, declaring_line(), text)
 
 
 _NOT_REACHED = (ResetCause.SOFTWARE,)
@@ -80,11 +85,11 @@ class BarSpec:
         least = 4 if self.kind is RegionKind.IO else 16
         path = f"bar{self.index}"
         if self.size < least or self.size & (self.size - 1):
-            raise DescriptionError("bar-size", path, "pci", f"{self.size:#x} is no power of two of at least {least} bytes")
+            raise contradiction("bar-size", path, f"{self.size:#x} is no power of two of at least {least} bytes")
         if not 0 <= self.index <= (4 if self.bits64 else 5):
-            raise DescriptionError("bar-index", path, "pci", "a function has BARs 0 to 5, a 64-bit BAR takes two")
+            raise contradiction("bar-index", path, "a function has BARs 0 to 5, a 64-bit BAR takes two")
         if self.kind is RegionKind.IO and (self.bits64 or self.prefetch):
-            raise DescriptionError("bar-kind", path, "pci", "an I/O BAR is 32 bits wide and not prefetchable")
+            raise contradiction("bar-kind", path, "an I/O BAR is 32 bits wide and not prefetchable")
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ class ConfigSpace(Bar):
         end = 0x40
         for c in self.capabilities:
             if c.at < end or c.at % 4 or c.at + c.size > (size if c.extended else 0x100):
-                raise DescriptionError("capability-place", f"config.{c.name}", "pci", f"{c.size} bytes do not fit at {c.at:#x}")
+                raise contradiction("capability-place", f"config.{c.name}", f"{c.size} bytes do not fit at {c.at:#x}")
             end = c.at + c.size
             later = (n.at for n in self.capabilities if n.at > c.at and n.extended == c.extended)
             yield c, next(later, 0)
@@ -246,12 +251,14 @@ def _header(identity: Identity, bars: tuple[BarSpec, ...], rom: int, pin: int, f
 def _bars(bars: tuple[BarSpec, ...]) -> Iterable[Construct]:
     """Six registers. Address bits below the size are wired to 0, which is how software learns the size."""
     specs = {b.index: b for b in bars}
+    if len(specs) < len(bars):
+        raise contradiction("bar-index", "config", "two base address registers have one index")
     for i in range(6):
         at, where = 0x10 + 4 * i, (S(f"BASE_ADDRESS_{i}"), base("7.5.1.2.1"))
         spec, low = specs.get(i), specs.get(i - 1)
         if low is not None and low.bits64:
             if spec is not None:
-                raise DescriptionError("bar-index", f"config.bar{i}", "pci", f"BAR {i - 1} is 64-bit and takes this one too")
+                raise contradiction("bar-index", f"config.bar{i}", f"BAR {i - 1} is 64-bit and takes this one too")
             first = max(low.size.bit_length() - 33, 0)
             yield f"bar{i}" / Reg32(at, "address" / RW[31:first], RSVD[...], *where) * f"Base address {i - 1}, bits 63:32"
         elif spec is None:
@@ -276,6 +283,6 @@ def _rom(size: int) -> Construct:
     if not size:
         return "expansion_rom" / Reg32(0x30, "none" / CONST[31:0], *where) * "No expansion ROM"
     if size < 2048 or size & (size - 1):
-        raise DescriptionError("rom-size", "config.expansion_rom", "pci", f"{size:#x} is no power of two of at least 2 KiB")
+        raise contradiction("rom-size", "config.expansion_rom", f"{size:#x} is no power of two of at least 2 KiB")
     enable, first = "enable" / RW[0](S("ROM_ADDRESS_ENABLE")) * "decode it", size.bit_length() - 1
     return "expansion_rom" / Reg32(0x30, enable, "address" / RW[31:first], RSVD[...], *where) * f"ROM: {size:#x} bytes"
