@@ -21,10 +21,10 @@ class Options:
         self.spec, self.usage = spec, usage
         self.values: dict[str, str] = {}
         for item in spec.partition(":")[2].split(","):
+            key, _, value = item.partition("=")
+            if key in self.values:
+                raise self.error(f"{key}= is there twice")
             if item:
-                key, equals, value = item.partition("=")
-                if not equals or not value or key in self.values:
-                    raise self.error(f"'{item}' is not one KEY=VALUE")
                 self.values[key] = value
         self.left = set(self.values)
 
@@ -33,7 +33,15 @@ class Options:
 
     def text(self, key: str) -> str | None:
         self.left.discard(key)
-        return self.values.get(key)
+        value = self.values.get(key)
+        if value == "":
+            raise self.error(f"{key}= has no value")
+        return value
+
+    def word(self) -> str:
+        """The whole of it, for a back end that has one nameless option."""
+        self.left.clear()
+        return self.spec.partition(":")[2]
 
     def number(self, key: str, default: int, low: int, high: int) -> int:
         """An integer from ``low`` to ``high``."""
@@ -66,6 +74,7 @@ class Options:
         return None if text is None else Address.parse(text, self)
 
     def finish(self) -> None:
+        """Call it last."""
         if self.left:
             raise self.error(f"unknown option {', '.join(sorted(self.left))}")
 

@@ -1,4 +1,4 @@
-"""``pcap:in=FILE,out=FILE``: frames from a capture file, and frames into one; pcap and pcapng, read by content, written by name.
+"""``pcap:in=FILE,out=FILE``: frames from a capture file and into one, pcap or pcapng (read by content, written by name).
 
 In here: pacing and queueing. The formats are scapy's business. Frames to the file are copied with their time, and written
 between bursts, so the data path never waits for a disk.
@@ -19,7 +19,7 @@ from emulators.loop import Loop, Scheduled
 from regmodel.function import Buffer
 
 if TYPE_CHECKING:
-    from scapy.utils import RawPcapReader, RawPcapWriter
+    from scapy.utils import RawPcapNgWriter, RawPcapReader, RawPcapWriter
 
 ETHERNET = 1
 """LINKTYPE_ETHERNET: other captures hold no Ethernet frames."""
@@ -51,7 +51,7 @@ class Pcap:
         self._loop: Loop | None = None
         self._wire: Wire | None = None
         self._reader: RawPcapReader | None = None
-        self._writer: RawPcapWriter | None = None
+        self._writer: RawPcapNgWriter | RawPcapWriter | None = None
         self._frames: Iterator[Timed] = iter(())
         self._next: Timed | None = None
         self._queue: deque[Timed] = deque()
@@ -129,6 +129,7 @@ class Pcap:
 
     def _timed(self, reader: RawPcapReader) -> Iterator[Timed]:
         """The frames of the capture; what is truncated or no Ethernet frame is skipped and counted."""
+        about: Any  # a tuple of one shape for pcap, of another for pcapng
         for frame, about in reader:
             if hasattr(about, "tshigh"):
                 ticks = ((about.tshigh or 0) << 32) + (about.tslow or 0)
@@ -170,7 +171,7 @@ def _is_ng(name: str) -> bool:
     return name.endswith((".pcapng", ".ntar"))
 
 
-def _writer(name: str) -> RawPcapWriter:
+def _writer(name: str) -> RawPcapNgWriter | RawPcapWriter:
     from scapy.utils import RawPcapNgWriter, RawPcapWriter
 
     try:
@@ -186,8 +187,11 @@ def _reader(name: str) -> RawPcapReader:
     from scapy.utils import RawPcapReader
 
     try:
-        return RawPcapReader(name)
+        file = Path(name).open("rb")  # noqa: SIM115 (the reader closes it)
     except OSError as error:
         raise ValueError(f"cannot read {name} ({error.strerror})") from None
-    except (Scapy_Exception, EOFError):
+    try:
+        return RawPcapReader(file)  # type: ignore[arg-type]  # it takes files too
+    except (Scapy_Exception, EOFError, OSError):
+        file.close()
         raise ValueError(f"{name} is neither a pcap nor a pcapng file") from None

@@ -33,9 +33,9 @@ class Tap(PacketBackend):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self.name = options.spec.partition(":")[2]
-        if not 0 < len(self.name.encode()) < 16 or not self.name.isprintable() or set(self.name) & set("/ :="):
-            raise UsageError(f"--net {self.spec}: NAME is an interface name of 1 to 15 bytes; write it as {self.USAGE}")
+        self.name = options.word()
+        if not 0 < len(self.name.encode()) < 16 or not self.name.isprintable() or set(self.name) & set("/ :=,"):
+            raise options.error("NAME is an interface name of 1 to 15 bytes")
 
     def _start(self) -> int:
         try:

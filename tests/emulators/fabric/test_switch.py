@@ -10,6 +10,7 @@ from emulators.fabric.counters import Drop
 from emulators.fabric.frames import BROADCAST_ADDRESS, intel_hash, mac_bytes, mac_text, vlan_tag
 from emulators.fabric.pool import Pool, VlanInsert
 from emulators.fabric.switch import CACHE_ENTRIES, Switch
+from emulators.fabric.vlans import VlanSlot
 from regmodel.errors import UsageError
 from regmodel.function import Buffer
 
@@ -208,6 +209,7 @@ def test_spoofed_addresses_are_dropped_and_told(card: Card) -> None:
     assert card.went(card.vf0, frame(MACS[1], MACS[0], 9)) == set()
     card.vf0.mac_anti_spoof = False
     assert card.went(card.vf0, frame(MACS[1], MACS[2])) == {"vf1"}
+    card.switch.vlans.clear()
     card.vf0.vlan_anti_spoof = False
     assert card.went(card.vf0, frame(STRANGER, MACS[0], 9)) == {"wire"}
 
@@ -272,6 +274,21 @@ def test_invented_addresses_do_not_grow_the_cache(card: Card) -> None:
     for n in range(CACHE_ENTRIES + 100):
         card.switch.receive([frame(MACS[1], STRANGER[:4] + n.to_bytes(2, "big"), n % 4096)])
         assert len(card.switch.uplink.cache) <= CACHE_ENTRIES
+
+
+@pytest.mark.parametrize("setting", [*sorted(Pool.SETTINGS), *sorted(Switch.SETTINGS), "slot", "link"])
+def test_every_setting_takes_effect_with_the_next_burst(card: Card, setting: str) -> None:
+    card.switch.receive([frame(MACS[1], STRANGER)])
+    card.vf0.transmit([frame(MACS[1], MACS[0])])
+    assert card.switch.uplink.cache and card.vf0.cache
+    if setting == "slot":
+        card.switch.vlans[5] = VlanSlot(5, 1, True)
+    elif setting == "link":
+        card.switch.link.set_admin(False)
+    else:
+        owner = card.vf2 if setting in Pool.SETTINGS else card.switch
+        setattr(owner, setting, getattr(owner, setting))
+    assert not card.switch.uplink.cache and not card.vf0.cache
 
 
 def test_link_down_stops_the_wire_only(card: Card) -> None:
