@@ -84,7 +84,7 @@ class Demo:
         data = os.urandom(FILE_BYTES)
         a.put("/tmp/file", data)
         self.last = time.monotonic()
-        b.run("nc -l -p 5000 > /tmp/file < /dev/null & echo", check=True)
+        b.run("mkfifo /tmp/open; nc -l -p 5000 0<> /tmp/open > /tmp/file & echo", check=True)  # nc ends with its input
         a.run(f"for i in 1 2 3 4 5; do nc -w 20 {HOSTS[1]} 5000 < /tmp/file && exit 0; sleep 0.2; done; exit 1", check=True)
         took = time.monotonic() - self.last
         digest = b.run("sleep 0.2; sha256sum /tmp/file", check=True).text.split()[0]

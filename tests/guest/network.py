@@ -38,8 +38,9 @@ def send_file(sender: VM, receiver: VM, address: str, size: int = 1 << 20, port:
     """Random bytes go by TCP to ``address`` of ``receiver``, and arrive as they were sent."""
     data = os.urandom(size)
     sender.put("/tmp/sent", data)
-    receive = f"(nc -l -p {port} > /tmp/got < /dev/null; touch /tmp/done) > /dev/null 2>&1 &"
-    receiver.run(f"rm -f /tmp/got /tmp/done; {receive}", check=True)
+    # busybox nc hangs up when its input ends, and the sender with it: a fifo held open never does
+    receive = f"(nc -l -p {port} 0<> /tmp/open > /tmp/got; touch /tmp/done) > /dev/null 2>&1 &"
+    receiver.run(f"rm -f /tmp/got /tmp/done /tmp/open; mkfifo /tmp/open; {receive}", check=True)
     attempt = f"for i in $(seq 20); do nc -w 60 {address} {port} < /tmp/sent && exit 0; sleep 0.2; done; exit 1"
     sender.run(attempt, timeout=120, check=True)
     receiver.run("for i in $(seq 100); do [ -e /tmp/done ] && exit 0; sleep 0.1; done; exit 1", check=True)
