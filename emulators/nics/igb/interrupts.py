@@ -73,8 +73,8 @@ class Interrupts:
     def _route(self, path: Path, old: int, new: int, size: int, cause: Cause) -> None:
         """IVAR0 and IVAR_MISC: which vector takes which cause."""
         for queue in range(len(self.receive)):
-            self.receive[queue] = self._allocated(self._ivar, f"_{2 * queue}")
-            self.transmit[queue] = self._allocated(self._ivar, f"_{2 * queue + 1}")
+            self.receive[queue] = self._allocated(self._ivar, f"_rx{queue}")
+            self.transmit[queue] = self._allocated(self._ivar, f"_tx{queue}")
         self.mailbox = self._allocated(self._ivar_misc, "")
 
     def _allocated(self, ivar: Cell, entry: str) -> int:

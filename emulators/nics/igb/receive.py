@@ -228,13 +228,14 @@ class ReceiveQueue:
         status |= tag | _EOP | (_LB if loopback else 0)
         for i, piece in enumerate(pieces):
             last = i == len(pieces) - 1
-            if not self._write_piece(head, piece, low, status if last else 0, kind):
+            following = (head + 1) % count
+            if not self._write_piece(head, piece, low, status if last else 0, kind, following):
                 return 0
-            head = (head + 1) % count
+            head = following
         return 1
 
-    def _write_piece(self, head: int, piece: Piece, low: int, status: int, kind: int) -> bool:
-        """Fill the buffers of one descriptor and write it back; False when the ring was reset meanwhile."""
+    def _write_piece(self, head: int, piece: Piece, low: int, status: int, kind: int, following: int) -> bool:
+        """Fill the buffers of one descriptor and write it back; ``following`` is the new head. False when the ring was reset meanwhile."""
         at = (self._high.value << 32 | self._low.value) + 16 * head
         epoch, dma = self._epoch, self.host.dma
         address, header = memoryview(dma.read(at, 16)).cast("Q").tolist()
@@ -246,7 +247,6 @@ class ReceiveQueue:
         high = status | piece.status | _DD | len(piece.data) << _LENGTH
         if kind == DescType.LEGACY:
             low, high = address, _legacy(high)
-        following = (head + 1) % (self._length.value >> 4)
         return epoch == self._epoch and self._write_back(at, (low, high), following)
 
     def _write_back(self, at: int, words: Sequence[int], head: int) -> bool:

@@ -153,7 +153,9 @@ def test_the_pf_may_forbid_tags(vf: Station, rule: VlanInsert) -> None:
 
 def test_segmentation_as_igbvf_asks_for_it(vf: Station) -> None:
     payload = bytes(i * 13 & 0xFF for i in range(5000))
-    packet = Ether(bytes(ETHER / IP(src="10.0.0.1", dst="10.0.0.2", id=7) / TCP(sport=1, dport=2, seq=99, flags="PA") / payload))
+    packet = Ether(
+        bytes(ETHER / IP(src="10.0.0.1", dst="10.0.0.2", id=7) / TCP(sport=1, dport=2, seq=99, flags="PA") / payload)
+    )
     frame = bytearray(bytes(packet))
     frame[16:18] = frame[24:26] = bytes(2)
     frame[50:52] = pseudo_sum(packet, 0).to_bytes(2, "big")
