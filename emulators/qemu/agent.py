@@ -107,6 +107,7 @@ class Agent:
     def __init__(self, requests: Channel, stream: Channel) -> None:
         self._requests = requests
         self._stream = stream
+        self._owed = ""  # the request whose reply never came: a later one must not be taken for that of another request
 
     def ready(self, timeout: float) -> float:
         """Wait for the guest's user space; its uptime in seconds."""
@@ -115,11 +116,14 @@ class Agent:
             raise GuestError(f"the guest's agent says {word!r} where it should say that it is ready")
         return float(uptime)
 
-    def run(self, command: str, timeout: float) -> Result:
-        """Run a shell script; one that takes longer than ``timeout`` is killed, and GuestTimeout raised."""
+    def run(self, command: str, timeout: float, grace: float = _GRACE) -> Result:
+        """Run a shell script; one that takes longer than ``timeout`` is killed, and GuestTimeout raised.
+
+        ``grace``: how much longer the guest may take to report that.
+        """
         seconds = max(1, round(timeout))
         started = time.monotonic()
-        status, out, err = self._request("run", str(seconds), command.encode() + b"\n", timeout + _GRACE)
+        status, out, err = self._request("run", str(seconds), command.encode() + b"\n", timeout + grace)
         if status == 137 and time.monotonic() - started >= seconds - 1:
             raise GuestTimeout(f"guest command {command!r} was killed after {seconds} s")
         return Result(command, status, out, err)
@@ -129,6 +133,7 @@ class Agent:
         mark = secrets.token_hex(16)
         deadline = time.monotonic() + timeout
         script = command.encode() + b"\n"
+        self._begin(command)
         self._requests.send(f"stream {len(script)} {mark}\n".encode() + script, deadline)
         held = b""
         while True:
@@ -153,6 +158,7 @@ class Agent:
 
     def shell(self, columns: int, rows: int) -> None:
         """Start an interactive shell on the guest's terminal; ``shell_ended`` tells when it was left."""
+        self._begin("shell")
         self._requests.send(f"shell 0 {columns} {rows}\n".encode(), time.monotonic() + _GRACE)
 
     def shell_ended(self) -> int:
@@ -173,8 +179,14 @@ class Agent:
 
     def _request(self, verb: str, argument: str, payload: bytes, timeout: float) -> tuple[int, bytes, bytes]:
         deadline = time.monotonic() + timeout
+        self._begin(f"{verb} {argument}" if verb != "run" else payload.decode(errors="replace"))
         self._requests.send(f"{verb} {len(payload)} {argument}\n".encode() + payload, deadline)
         return self._reply(deadline)
+
+    def _begin(self, what: str) -> None:
+        if self._owed:
+            raise GuestTimeout(f"the guest has not answered an earlier request: {self._owed[:100].strip()}")
+        self._owed = what
 
     def _reply(self, deadline: float) -> tuple[int, bytes, bytes]:
         line = self._requests.line(deadline)
@@ -182,7 +194,9 @@ class Agent:
         if word != "reply" or len(numbers) != 3 or not all(number.isdecimal() for number in numbers):
             raise GuestError(f"the guest's agent says {line!r}, which is no reply")
         status, out, err = map(int, numbers)
-        return status, self._requests.exactly(out, deadline), self._requests.exactly(err, deadline)
+        reply = status, self._requests.exactly(out, deadline), self._requests.exactly(err, deadline)
+        self._owed = ""
+        return reply
 
 
 def _overlap(data: bytes, mark: bytes) -> int:

@@ -90,11 +90,6 @@ class Cache:
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def forget(self, kind: str, key: str) -> None:
-        """Remove one entry, so that the next use makes it anew."""
-        with self.lock(f"{kind}-{key}"):
-            remove(self.path(kind, key))
-
     def prune(self, kind: str, keep: int) -> None:
         """Keep the ``keep`` newest entries of ``kind``: for entries of which each small change makes another one."""
         folder = self.root / kind

@@ -42,28 +42,44 @@ def root() -> Path:
 
 
 class Keeper:
-    """One run's failure folder: made on the first failure, shared by the guests of the run, and announced once."""
+    """Makes failure folders: one for all guests that run together, on the first failure among them, announced once.
+
+    ``hooks`` add to every folder, by label: setting a label again replaces what it stood for.
+    """
 
     def __init__(self, where: Path | None = None) -> None:
         self._root = where or root()
         self._folder: Path | None = None
-        self.hooks: list[tuple[str, Hook]] = []
+        self._guests = 0
+        self._told = False
+        self.hooks: dict[str, Hook] = {}
 
     @property
     def folder(self) -> Path | None:
-        """The folder, if something was kept."""
+        """The latest folder, if something was kept."""
         return self._folder
+
+    def guest_starts(self) -> None:
+        """One more guest runs; the first one begins a new story."""
+        if self._guests == 0:
+            self._told = False
+        self._guests += 1
+
+    def guest_stops(self) -> None:
+        """One guest less."""
+        self._guests -= 1
 
     def keep(self, what: str, save: Hook, name: str = "") -> Path:
         """Let ``save`` write into the folder (its sub-folder ``name``), then every hook; say where that is."""
-        first = self._folder is None
-        folder = self._folder = self._folder or self._make()
+        first = not self._told or self._folder is None
+        folder = self._make() if first or self._folder is None else self._folder
+        self._folder, self._told = folder, True
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
-        _guarded(save, target, "guest")
+        guarded(save, target, "guest")
         if first:
-            for label, hook in self.hooks:
-                _guarded(hook, folder, label)
+            for label, hook in self.hooks.items():
+                guarded(hook, folder, label)
             say(f"{what}; what is known about it is in {folder}")
         return folder
 
@@ -80,7 +96,7 @@ class Keeper:
         raise OSError(f"cannot make a failure folder in {self._root}")
 
 
-def _guarded(save: Hook, folder: Path, label: str) -> None:
+def guarded(save: Hook, folder: Path, label: str) -> None:
     """Run one saver; what it raises is written down beside the rest, so that it hides neither the rest nor the failure."""
     try:
         save(folder)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+import os
 import shutil
 import struct
 import subprocess
@@ -28,6 +29,8 @@ RELEASES = {
     "7.2": debian.Tree("linux-7.2", ("linux-image-amd64",), debian.BACKPORTS, _NOT_READ),
     "6.12": debian.Tree("linux-6.12", ("linux-image-amd64",), debian.SUITE, _NOT_READ),
 }
+
+KEEP = 8  # so many unpacked kernels stay in the cache: each rebuild of a developer's kernel makes another one
 
 _SETUP_SECTS, _PAYLOAD, _VERSION = 0x1F1, 0x248, 0x20E  # Linux Documentation/arch/x86/boot.rst, the real-mode kernel header
 _PVH_NOTE = struct.pack("<III4s", 4, 4, 18, b"Xen\0")  # XEN_ELFNOTE_PHYS32_ENTRY, 32-bit; Xen public/elfnote.h
@@ -99,7 +102,10 @@ def quick_image(cache: Cache, image: Path) -> Path:
         else:
             part.symlink_to(image.resolve())
 
-    return cache.entry("kernels", key, make)
+    path = cache.entry("kernels", key, make)
+    os.utime(path, follow_symlinks=False)
+    cache.prune("kernels", KEEP)
+    return path
 
 
 def unpack(bzimage: bytes) -> bytes | None:

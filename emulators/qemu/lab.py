@@ -92,8 +92,8 @@ class Lab:
         return Together(machines)
 
     def on_failure(self, label: str, hook: failure.Hook) -> None:
-        """Let ``hook(folder)`` add files when a failure of any guest is kept; ``label`` names it."""
-        self.keeper.hooks.append((label, hook))
+        """Let ``hook(folder)`` add files when a failure of any guest is kept; it replaces an earlier hook of that label."""
+        self.keeper.hooks[label] = hook
 
     def _machine(self, spec: Machine, accelerator: str, load: tuple[str, ...], name: str) -> VM:
         self._started += 1

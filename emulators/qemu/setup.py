@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from emulators.qemu import binary, initramfs, kernels, userspace
+from emulators.qemu import initramfs, kernels, userspace
 from emulators.qemu.cache import remove, say
 from emulators.qemu.lab import Lab
 from regmodel.errors import RegmodelError
@@ -36,11 +36,8 @@ def main(argv: list[str] | None = None) -> int:
 def prepare(lab: Lab, *, everything: bool = False, refresh: bool = False) -> None:
     """Put into the cache what is missing there: all that a guest needs, or with ``everything`` all that any guest needs."""
     if refresh:
-        for kind in ("initramfs", "kernels", "accel"):
+        for kind in ("initramfs", "kernels", "accel", "trees"):
             remove(lab.cache.root / kind)
-        trees = [binary.TREE, *kernels.RELEASES.values(), *(kit.tree for kit in userspace.KITS.values())]
-        for tree in trees:
-            lab.cache.forget("trees", tree.key)
     say(f"using {lab.qemu}")
     for name in kernels.RELEASES if everything else (kernels.DEFAULT,):
         kernel = kernels.get(lab.cache, name)

@@ -47,6 +47,7 @@ class VM:
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets: list[socket.socket] = []
         self._said = b""
+        self._hooks: dict[str, failure.Hook] = {}
         self.command: list[str] = []
         self.agent: Agent
         self.monitor: Monitor
@@ -68,6 +69,7 @@ class VM:
         with (self._folder / "qemu.stderr").open("wb") as stderr:
             self._process = subprocess.Popen([*guard, *self.command], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
                                              pass_fds=fds, env=self._qemu.environ(), start_new_session=True)
+        self._keeper.guest_starts()
         for sock in theirs:
             sock.close()
         requests, stream, self._terminal, monitor = ours
@@ -116,6 +118,7 @@ class VM:
             sock.close()
         self._said = self._read("qemu.stderr")
         self._process = None
+        self._keeper.guest_stops()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self) -> None:
@@ -206,8 +209,8 @@ class VM:
     # -- failure ---------------------------------------------------------------------------------------------------
 
     def on_failure(self, label: str, hook: failure.Hook) -> None:
-        """Let ``hook(folder)`` add files when a failure is kept: a decoded register trace, say. ``label`` names it."""
-        self._keeper.hooks.append((label, hook))
+        """Let ``hook(folder)`` add files of this guest when a failure is kept; it replaces an earlier hook of that label."""
+        self._hooks[label] = hook
 
     def fail(self, error: BaseException | str) -> Path | None:
         """Keep what is known now in the run's failure folder; its path."""
@@ -226,13 +229,15 @@ class VM:
         if self._process is None or self._process.poll() is not None:
             (folder / "dmesg.txt").write_text(f"not available: {self._death()}\n")
             return
+        for label, hook in self._hooks.items():
+            failure.guarded(hook, folder, label)
         said = [f"(qemu) {line}\n{self.monitor.execute('human-monitor-command', {'command-line': line}, 5)}"
                 for line in ("info status", "info registers", "info pci", "info qtree")]
         (folder / "qemu.txt").write_text("\n".join(said))
         try:
-            (folder / "dmesg.txt").write_bytes(self.agent.run("dmesg", 5).stdout)
+            (folder / "dmesg.txt").write_bytes(self.agent.run("dmesg", 5, grace=2).stdout)
         except GuestError as error:
-            (folder / "dmesg.txt").write_text(f"not available, the agent does not answer: {error}\n")
+            (folder / "dmesg.txt").write_text(f"not available, see console.log: {error}\n")
 
     def _death(self) -> str | None:
         """Why nothing more can come from the guest, if QEMU has ended."""

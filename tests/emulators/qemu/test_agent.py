@@ -75,7 +75,7 @@ def test_any_output_arrives_however_it_is_cut(status: int, out: bytes, err: byte
 def test_output_that_looks_like_a_reply_is_output(guests: list[FakeGuest]) -> None:
     out = reply(7, b"x") * 3
     guests.append(FakeGuest(lambda words, payload: [reply(0, out)]))
-    for _ in range(2):
+    for _ in range(2):  # nothing of the first answer is left over for the second
         assert guests[0].agent.run("cat", 5).stdout == out
 
 
@@ -134,6 +134,21 @@ def test_a_guest_that_says_nothing_is_a_timeout(guests: list[FakeGuest]) -> None
     with pytest.raises(GuestTimeout, match="does not answer"):
         guests[0].agent.get("/x", 0.2)
     assert 0.15 < time.monotonic() - started < 5
+
+
+def test_a_late_reply_is_not_taken_for_that_of_another_request(guests: list[FakeGuest]) -> None:
+    late = threading.Event()
+
+    def answer(words: str, payload: bytes) -> Pieces:
+        late.wait(5)
+        return [reply(0, b"of the first request")]
+
+    guests.append(FakeGuest(answer))
+    with pytest.raises(GuestTimeout):
+        guests[0].agent.get("/first", 0.1)
+    late.set()
+    with pytest.raises(GuestTimeout, match="has not answered an earlier request: get /first"):
+        guests[0].agent.get("/second", 1)
 
 
 def test_a_guest_that_goes_away_is_dead_and_says_why(guests: list[FakeGuest]) -> None:

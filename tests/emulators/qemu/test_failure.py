@@ -45,7 +45,7 @@ def test_ordinary_messages_are_none() -> None:
 def test_one_folder_per_run_announced_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keeper = Keeper(tmp_path)
     hooked: list[Path] = []
-    keeper.hooks.append(("trace", hooked.append))
+    keeper.hooks["trace"] = hooked.append
     folder = keeper.keep("a failed: no link", lambda path: (path / "console.log").write_text("x"), "a")
     assert keeper.keep("b failed: no link", lambda path: (path / "console.log").write_text("y"), "b") == folder
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.log")) == ["a/console.log", "b/console.log"]
@@ -54,13 +54,25 @@ def test_one_folder_per_run_announced_once(tmp_path: Path, capsys: pytest.Captur
     assert hooked == [folder]
 
 
+def test_guests_that_run_one_after_the_other_fail_separately(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path)
+    folders = []
+    for _ in range(2):
+        keeper.guest_starts()
+        keeper.guest_starts()
+        folders += [keeper.keep("failed", lambda folder: None, name) for name in ("a", "b")]
+        keeper.guest_stops()
+        keeper.guest_stops()
+    assert folders[0] == folders[1] != folders[2] == folders[3]
+
+
 def test_a_saver_that_fails_hides_nothing(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path)
 
     def broken(folder: Path) -> None:
         raise ValueError("the server is gone")
 
-    keeper.hooks += [("trace", broken), ("other", lambda folder: (folder / "other.txt").touch())]
+    keeper.hooks |= {"trace": broken, "other": lambda folder: (folder / "other.txt").touch()}
     folder = keeper.keep("a failed", broken)
     assert "the server is gone" in (folder / "trace-not-saved.txt").read_text()
     assert (folder / "guest-not-saved.txt").exists() and (folder / "other.txt").exists()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 
 from emulators.qemu import VM, CommandFailed, GuestDied, GuestError, GuestTimeout, Lab, LabError, RawDevice, userspace
 from emulators.qemu import modules as kernel_modules
+from emulators.qemu.console import interact
 from emulators.qemu.kernels import get
 from emulators.qemu.machine import VfioUser
 
@@ -202,6 +205,31 @@ def test_what_cannot_be_is_refused_before_anything_starts(lab: Lab, tmp_path: Pa
         lab.vm(share=tmp_path / "none")
     with pytest.raises(LabError, match=r"give the path of a \.ko file"):
         lab.vm(modules=[tmp_path / "none.ko"])
+
+
+def test_an_interactive_shell_is_on_a_terminal(guest: VM) -> None:
+    ours, theirs = pty.openpty()
+
+    def typist() -> None:
+        for line in (b"tty; stty size\n", b"sleep 1000\n", b"\x03", b"exit 5\n"):
+            time.sleep(1)
+            os.write(ours, line)
+
+    thread = threading.Thread(target=typist)
+    thread.start()
+    status = interact(guest, theirs, theirs)
+    thread.join()
+    said = os.read(ours, 1 << 16).decode()
+    assert status == 5 and "/dev/hvc0" in said and "24 80" in said and "^C" in said
+    assert guest.run("echo on").text == "on"
+
+
+def test_a_script_comes_in_by_a_pipe(guest: VM, tmp_path: Path) -> None:
+    script, output = tmp_path / "script", tmp_path / "output"
+    script.write_text("echo from the script\nexit 6\n")
+    with script.open() as stdin, output.open("w") as stdout:
+        assert interact(guest, stdin.fileno(), stdout.fileno()) == 6
+    assert output.read_text() == "from the script\n"
 
 
 def test_qemu_does_not_outlive_who_started_it() -> None:
