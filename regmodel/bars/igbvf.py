@@ -24,7 +24,6 @@ SIZE = 0x4000
 VECTORS = 3
 VF_RESET = (ResetCause.FLR, ResetCause.SOFTWARE)
 
-
 INTEL = "drivers/net/ethernet/intel"
 R = symbols("linux-source", f"{INTEL}/igbvf/regs.h", "E1000_")
 B = symbols("linux-source", f"{INTEL}/igbvf/defines.h", "E1000_")
@@ -63,14 +62,14 @@ GENERAL = (
         "num_vfs"           / RO[17:14](REGS_QEMU)                         * "VFs that are enabled",
         "iov_mode"          / RO[18](REGS_QEMU)                            * "the PF has VFs",
         "gio_master_enable" / RO[19](PF_B("STATUS_GIO_MASTER_ENABLE"))     * "the port may issue DMA",
-        RSVD[...], R("STATUS"), DS("8.2.2"), reset=0x00080081, survives=VF_RESET)           * "Device Status",
+        RSVD[...], R("STATUS"), DS("8.2.2"), reset=0x00080081, survives=VF_RESET)                   * "Device Status",
     "itr" / Reg32(0x00C4, RSVD[...], R("ITR"), status=UNDOCUMENTED,
         why="the VF driver's header names it and nothing uses it; a VF has EITR")                   * "Interrupt Throttling",
     "frtimer" / Reg32(0x1048,
         "microsecond" / RO[9:0]   * "0 to 999",
         "millisecond" / RO[19:10] * "0 to 999",
         "second"      / RO[31:20],
-        PF_R("FRTIMER"), VF_MAP)                                                                       * "Free Running Timer",
+        PF_R("FRTIMER"), VF_MAP, survives=VF_RESET)                                                 * "Free Running Timer",
     "pbrwac" / Reg32(0x24E8, "walpb" / RO[2:0](BASE1000) * "wraps", "pbe" / RO[3](BASE1000) * "empty", RSVD[...], VF_MAP,
         status=UNIMPLEMENTED, why="there is no packet buffer that could wrap around")               * "Rx Packet Buffer Wraps",
     "pbtwac" / Reg32(0x34E8, "walpb" / RO[2:0](BASE1000) * "wraps", "pbe" / RO[3](BASE1000) * "empty", RSVD[...], VF_MAP,
@@ -96,7 +95,7 @@ INTERRUPTS = (
         "lli_en"             / RW[15]                               * "low latency interrupts are moderated",
         "ll_counter"         / RW.volatile[20:16]                   * "low latency credits",
         "moderation_counter" / RW.volatile[30:21]                   * "time left, in 4 us",
-        "cnt_ingr"           / WO[31](PF_B("EITR_CNT_IGNR"))           * "this write leaves the counters alone",
+        "cnt_ingr"           / WO[31](PF_B("EITR_CNT_IGNR"))        * "this write leaves the counters alone",
         RSVD[...], R("EITR", 0), DS("8.8.12"))                                      * "Extended Interrupt Throttle",
     "ivar_misc" / Reg32(0x1740,
         "int_alloc"     / RW[1:0]                  * "vector of mailbox and reset events",
@@ -253,7 +252,7 @@ def _transmit(n: int) -> tuple[Construct, ...]:
             "head_wb_en" / RW[0]     * "write the head to memory instead of descriptors",
             "wb_on_eitr" / RW[1]     * "write it when the interrupt is sent",
             "headwb_low" / RW[31:2]  * "where, in 4 bytes",
-            PF_R("TDWBAL", 0), VF_MAP)                                                 * "Tx Head Write-back Low",
+            PF_R("TDWBAL", 0), VF_MAP)                                              * "Tx Head Write-back Low",
         "tdwbah" / Reg32(at(0x3C), "headwb_high" / RW[31:0], PF_R("TDWBAH", 0), VF_MAP)
                                                                                     * "Tx Head Write-back High",
     )
