@@ -16,17 +16,23 @@ from emulators.fabric.pool import Pool
 from regmodel.bank import Bank
 from regmodel.function import Buffer, Packets
 
+_WRAP = 0xFFFF_FFFF
+
 
 class Counters:
     """The nine counters of a VF, in its register file."""
 
     def __init__(self, bank: Bank) -> None:
+        self._words = bank["vfgptc"].store  # all registers by index: this is done for every burst
         self._gptc, self._gotc, self._gptlbc, self._gotlbc = (
-            bank[name] for name in ("vfgptc", "vfgotc", "vfgptlbc", "vfgotlbc")
+            bank[name].index for name in ("vfgptc", "vfgotc", "vfgptlbc", "vfgotlbc")
         )
         self._gprc, self._gorc, self._gprlbc, self._gorlbc, self._mprc = (
-            bank[name] for name in ("vfgprc", "vfgorc", "vfgprlbc", "vfgorlbc", "vfmprc")
+            bank[name].index for name in ("vfgprc", "vfgorc", "vfgprlbc", "vfgorlbc", "vfmprc")
         )
+
+    def _add(self, register: int, amount: int) -> None:
+        self._words[register] = self._words[register] + amount & _WRAP
 
     def transmit(self, pool: Pool, packets: Packets, frames: Sequence[Buffer]) -> None:
         """Hand a burst to the switch and count what it says: all frames, and those that stayed within the port."""
@@ -34,19 +40,20 @@ class Counters:
         octets, local_frames, local_octets = all_.octets, local.frames, local.octets
         packets.send(frames)
         count = len(frames)
-        self._gptc.value += count
-        self._gotc.value += all_.octets - octets + FCS * count
+        self._add(self._gptc, count)
+        self._add(self._gotc, all_.octets - octets + FCS * count)
         count = local.frames - local_frames
         if count:
-            self._gptlbc.value += count
-            self._gotlbc.value += local.octets - local_octets + FCS * count
+            self._add(self._gptlbc, count)
+            self._add(self._gotlbc, local.octets - local_octets + FCS * count)
 
     def received(self, frames: int, octets: int, multicast: int, loopback: bool) -> None:
         """``frames`` of together ``octets`` (without FCS) were written to a ring; ``multicast`` without broadcast."""
         octets += FCS * frames
-        self._gprc.value += frames
-        self._gorc.value += octets
-        self._mprc.value += multicast
+        self._add(self._gprc, frames)
+        self._add(self._gorc, octets)
+        if multicast:
+            self._add(self._mprc, multicast)
         if loopback:
-            self._gprlbc.value += frames
-            self._gorlbc.value += octets
+            self._add(self._gprlbc, frames)
+            self._add(self._gorlbc, octets)

@@ -28,12 +28,14 @@ class Interrupts:
     def __init__(self, bank: Bank, host: Host, *, queues: int, vectors: int) -> None:
         self.host, self.vectors = host, vectors
         self.auto_mask = True  # GPIE.EIAME, a register of the PF
-        self._eicr, self._eims = bank["eicr"], bank["eims"]
-        self._eiac, self._eiam = bank["eiac"], bank["eiam"]
+        self._words = bank["eicr"].store  # all registers by index: this is done for every burst
+        self._eicr, self._eims = bank["eicr"].index, bank["eims"].index
+        self._eiac, self._eiam = bank["eiac"].index, bank["eiam"].index
         self._ivar, self._ivar_misc = bank["ivar0"], bank["ivar_misc"]
         self._eitr = bank.all("eitr")
         self._known = (1 << vectors) - 1
         self._asserted = 0  # EICR & EIMS as it was when last looked at: vectors are signalled on its edges
+        self._interval = [0] * vectors  # EITR.Interval, in ns
         self._ready = [0] * vectors  # when EITR allows the next signal, in ns
         self._timers: list[Timer | None] = [None] * vectors
         self.receive = [0] * queues
@@ -52,7 +54,7 @@ class Interrupts:
     def cause(self, bits: int) -> None:
         """Set ``bits`` of EICR: at most once per burst and queue. 0 is the cause of a queue without a vector."""
         if bits:
-            self._eicr.value |= bits
+            self._words[self._eicr] |= bits
             self._evaluate()
 
     # -- registers
@@ -64,7 +66,7 @@ class Interrupts:
         taken back as well, which costs the guest an interrupt that it was about to ask for.
         """
         bits = new & self._known
-        self._eims.value |= bits & self._eiam.value
+        self._words[self._eims] |= bits & self._words[self._eiam]
         self.cause(bits)
 
     def _changed(self, path: Path, old: int, new: int, size: int, cause: Cause) -> None:
@@ -93,6 +95,7 @@ class Interrupts:
         if vector >= self.vectors:
             return
         fields = cell.fields
+        self._interval[vector] = fields["interval"].of(new) * MICROSECOND
         if not fields["cnt_ingr"].of(new):
             self._ready[vector] = self.host.clock.now() + fields["moderation_counter"].of(new) * COUNTER_UNIT
             self._rearm(vector)
@@ -107,20 +110,18 @@ class Interrupts:
 
     def _evaluate(self) -> None:
         """Signal the vectors that became pending and unmasked."""
-        pending = self._eicr.value & self._eims.value & self._known
-        fresh = pending & ~self._asserted
-        self._asserted = pending
-        vector = 0
-        while fresh:
-            if fresh & 1:
-                self._due(vector)
-            fresh >>= 1
-            vector += 1
+        words = self._words
+        pending = words[self._eicr] & words[self._eims] & self._known
+        fresh, self._asserted = pending & ~self._asserted, pending
+        if fresh:
+            for vector in range(self.vectors):
+                if fresh >> vector & 1:
+                    self._due(vector)
 
     def _due(self, vector: int) -> None:
         """Signal ``vector`` now, or when its EITR interval is over."""
         if self._timers[vector] is None:
-            if self._ready[vector] <= self.host.clock.now():
+            if not self._ready[vector] or self._ready[vector] <= self.host.clock.now():
                 self._signal(vector)
             else:
                 self._timers[vector] = self.host.clock.call_at(self._ready[vector], partial(self._expired, vector))
@@ -138,15 +139,15 @@ class Interrupts:
             self._expired(vector)
 
     def _signal(self, vector: int) -> None:
-        bit = 1 << vector
-        interval = self._eitr[vector].get("interval")
+        bit, words = 1 << vector, self._words
+        interval = self._interval[vector]
         if interval:
-            self._ready[vector] = self.host.clock.now() + interval * MICROSECOND
-        if self._eiac.value & bit:
-            self._eicr.value &= ~bit
+            self._ready[vector] = self.host.clock.now() + interval
+        if words[self._eiac] & bit:
+            words[self._eicr] &= ~bit
             self._asserted &= ~bit
-        if self.auto_mask and self._eiam.value & bit:
-            self._eims.value &= ~bit
+        if self.auto_mask and words[self._eiam] & bit:
+            words[self._eims] &= ~bit
             self._asserted &= ~bit
         self.host.irq(vector)
 
@@ -159,7 +160,8 @@ class Interrupts:
                 timer.cancel()
         self._timers = [None] * self.vectors
         self._ready = [0] * self.vectors
-        self._asserted = self._eicr.value & self._eims.value & self._known
+        self._interval = [cell.get("interval") * MICROSECOND for cell in self._eitr]
+        self._asserted = self._words[self._eicr] & self._words[self._eims] & self._known
         self._reroute()
 
     def _reroute(self) -> None:

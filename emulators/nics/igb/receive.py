@@ -56,7 +56,9 @@ class ReceiveQueue:
         self._low, self._high, self._length = bank["rdbal", index], bank["rdbah", index], bank["rdlen", index]
         self._head, self._tail, self._control = bank["rdh", index], bank["rdt", index], bank["rxdctl", index]
         self._split, self._dropped, self._types = bank["srrctl", index], bank["rqdpc", index], bank["psrtype"]
+        self._words = self._head.store  # all registers by index: bursts read them so
         self._enable = self._control.fields["enable"].mask
+        self._size_field, self._kind_field = self._split.fields["bsizepacket"], self._split.fields["desctype"]
         self._epoch = 0
         self.halted = False
         self._waiting: deque[tuple[bytes, bool]] = deque()
@@ -97,7 +99,7 @@ class ReceiveQueue:
 
     def deliver(self, frames: Sequence[Buffer], loopback: bool) -> int:
         """Write a burst of frames into the ring, or keep or drop it; says how many were not dropped."""
-        if not self._control.value & self._enable or self.halted:
+        if not self._words[self._control.index] & self._enable or self.halted:
             return 0
         taken = 0 if self._waiting else self._write(frames, loopback)
         if taken < len(frames):
@@ -135,17 +137,22 @@ class ReceiveQueue:
 
     def _free(self) -> tuple[int, int, int]:
         """Head, descriptors from there on that are ours, and how many of them lie before the ring's end."""
-        head, tail, count = self._head.value, self._tail.value, self._length.value >> 4
+        words = self._words
+        head, tail, count = words[self._head.index], words[self._tail.index], words[self._length.index] >> 4
         if tail >= count or head >= count:
             return head, 0, 0
         free = (tail - head) % count
         return head, free, min(free, count - head)
 
+    def _place(self, index: int) -> int:
+        """The address of a descriptor."""
+        base: int = self._words[self._high.index] << 32 | self._words[self._low.index]
+        return base + 16 * index
+
     def _write(self, frames: Sequence[Buffer], loopback: bool) -> int:
         """Lay frames into the ring as long as there are descriptors; how many went."""
-        srrctl = self._split.value
-        fields = self._split.fields
-        size, kind = fields["bsizepacket"].of(srrctl) << 10 or RCTL_BSIZE, fields["desctype"].of(srrctl)
+        srrctl = self._words[self._split.index]
+        size, kind = self._size_field.of(srrctl) << 10 or RCTL_BSIZE, self._kind_field.of(srrctl)
         simple = kind == DescType.ONE_BUFFER and max(map(len, frames)) <= size
         taken = 0
         epoch = self._epoch
@@ -179,8 +186,7 @@ class ReceiveQueue:
 
     def _write_plain(self, head: int, frames: Sequence[Buffer], loopback: bool) -> int:
         """One descriptor per frame, without a wrap; how many went, 0 when the ring was reset meanwhile."""
-        n = len(frames)
-        at = (self._high.value << 32 | self._low.value) + 16 * head
+        n, at = len(frames), self._place(head)
         epoch, dma, lengths = self._epoch, self.host.dma, _LENGTH
         words = memoryview(dma.read(at, 16 * n)).cast("Q").tolist()
         base = _DD | _EOP | _LB if loopback else _DD | _EOP
@@ -193,7 +199,11 @@ class ReceiveQueue:
             dma.write(address, frame)
             results.append(low)
             results.append(status | base | len(frame) << lengths)
-        return n if epoch == self._epoch and self._write_back(at, results, (head + n) % (self._length.value >> 4)) else 0
+        return (
+            n
+            if epoch == self._epoch and self._write_back(at, results, (head + n) % (self._words[self._length.index] >> 4))
+            else 0
+        )
 
     def _look(self, frame: Buffer) -> tuple[int, int]:
         """Packet type (with RSS, where the PF gives this pool any) and checksum verdicts."""
@@ -236,7 +246,7 @@ class ReceiveQueue:
 
     def _write_piece(self, head: int, piece: Piece, low: int, status: int, kind: int, following: int) -> bool:
         """Fill the buffers of one descriptor and write it back; ``following`` is the new head. False when the ring was reset meanwhile."""
-        at = (self._high.value << 32 | self._low.value) + 16 * head
+        at = self._place(head)
         epoch, dma = self._epoch, self.host.dma
         address, header = memoryview(dma.read(at, 16)).cast("Q").tolist()
         if piece.data:
@@ -261,7 +271,7 @@ class ReceiveQueue:
                 target[i] = word
         if epoch != self._epoch:
             return False
-        self._head.value = head
+        self._words[self._head.index] = head
         return True
 
     # -- state

@@ -83,6 +83,8 @@ class TransmitQueue:
         self._low, self._high, self._length = bank["tdbal", index], bank["tdbah", index], bank["tdlen", index]
         self._head, self._tail, self._control = bank["tdh", index], bank["tdt", index], bank["txdctl", index]
         self._report_low, self._report_high = bank["tdwbal", index], bank["tdwbah", index]
+        self._words = self._head.store  # all registers by index: the burst reads them so
+        self._at = tuple(cell.index for cell in (self._head, self._tail, self._length, self._control, self._low, self._high))
         self._enable = self._control.fields["enable"].mask
         self._burst = self.burst
         self._epoch = 0
@@ -137,14 +139,15 @@ class TransmitQueue:
 
     def burst(self) -> bool:
         """Send what the ring holds, up to ``BURST`` descriptors. True when there is more."""
-        head, tail, count = self._head.value, self._tail.value, self._length.value >> 4
-        if head == tail or self.halted or not self._control.value & self._enable or not self.pool.transmit_enable:
+        head, tail, length, control, low, high = [self._words[i] for i in self._at]
+        if head == tail or self.halted or not control & self._enable or not self.pool.transmit_enable:
             return False
+        count = length >> 4
         if tail >= count or head >= count:
             self.host.diagnose("tx-tail-beyond-ring", queue=self.index, head=head, tail=tail, descriptors=count)
             return False
         n = min((tail if tail > head else count) - head, BURST)
-        at = (self._high.value << 32 | self._low.value) + 16 * head
+        at = (high << 32 | low) + 16 * head
         epoch = self._epoch
         done = 0
         stop: Stop | None = None
@@ -164,7 +167,8 @@ class TransmitQueue:
             self.counters.transmit(self.pool, self.host.packets, frames)
         if epoch == self._epoch:
             self._finish(at, commands[:done] if done else (), (head + done) % count, stop)
-        return epoch == self._epoch and not self.halted and self._head.value != self._tail.value
+        words, (first, last) = self._words, self._at[:2]
+        return epoch == self._epoch and not self.halted and words[first] != words[last]
 
     def _finish(self, at: int, commands: Sequence[int], head: int, stop: Stop | None) -> None:
         """Write back, move the head, raise the interrupt; halt when the burst met a ``stop``."""
@@ -175,7 +179,7 @@ class TransmitQueue:
             reported, stop = False, Stop("tx-write-back-unreachable", fault=str(fault))
         if epoch != self._epoch:
             return
-        self._head.value = head
+        self._words[self._head.index] = head
         if stop is not None:
             self.halted = True
             self.host.diagnose(stop.kind, queue=self.index, descriptor=head, **stop.detail)
@@ -187,7 +191,7 @@ class TransmitQueue:
         done = [i for i, command in enumerate(commands) if command & _RS]
         if not done:
             return False
-        report = self._report_low.value
+        report = self._words[self._report_low.index]
         if report & 1:
             self.host.dma.write(self._report_high.value << 32 | report & ~3, head.to_bytes(4, "little"))
             return True
