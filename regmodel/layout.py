@@ -9,12 +9,12 @@ construct, struct and numpy agree on random bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from construct import Adapter, Array, Bytes, Const, Construct, FormatField, Padded, Struct
+from construct import Adapter, Array, Bytes, Const, Construct, Enum, FormatField, Padded, Struct
 
 from regmodel.access import declaring_line
 from regmodel.bits import Bits, Field
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leaf:
-    """One number or run of bytes. ``path`` is as ``a.b[2].c``; ``format`` a ``struct`` character, ``6s`` for bytes."""
+    """One number or run of bytes. ``path`` is as ``a.b[2].c``; ``format`` a ``struct`` character, ``6s`` for bytes.
+
+    ``must`` is the only number it may hold (``Const``), ``names`` are those of its numbers (``Enum``).
+    """
 
     path: str
     offset: int
@@ -36,6 +39,8 @@ class Leaf:
     big_endian: bool
     fields: tuple[Field, ...] = ()
     doc: str = ""
+    must: int | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def is_bytes(self) -> bool:
@@ -136,6 +141,12 @@ def _walk(subcon: Construct, path: str, offset: int, doc: str = "", fields: tupl
             yield from _walk(inner.subcon, path, offset, doc, inner.fields)
         case Bytes():
             yield Leaf(path, offset, int(inner.sizeof()), f"{int(inner.sizeof())}s", False, (), doc)
+        case Const() if isinstance(inner.value, int):
+            for leaf in _walk(inner.subcon, path, offset, doc, fields):
+                yield replace(leaf, must=inner.value)
+        case Enum():
+            for leaf in _walk(inner.subcon, path, offset, doc, fields):
+                yield replace(leaf, names=dict(inner.ksymapping))
         case Window() | Padded() | Const() | Adapter():
             yield from _walk(inner.subcon, path, offset, doc, fields)
         case _:
