@@ -1,22 +1,26 @@
 """``dgram:local=ADDR,remote=ADDR``: one frame per datagram, as QEMU's ``-netdev dgram`` sends and expects them.
 
-Source: QEMU net/dgram.c, qapi/net.json ``NetdevDgramOptions``. ADDR is a /path (UNIX) or HOST:PORT (UDP); ``remote`` may be
-a multicast group, which is then joined.
+Source: QEMU net/dgram.c, qapi/net.json ``NetdevDgramOptions``. ADDR is a /path (UNIX) or HOST:PORT (UDP). Multicast groups,
+QEMU's third form, are refused: what is sent to a group on this host comes back to the sender as well.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-import struct
 
 from emulators.fabric.backends.options import Options
 from emulators.fabric.backends.packets import PacketBackend
+from regmodel.errors import UsageError
 from regmodel.function import Buffer
 
 
 class Dgram(PacketBackend):
-    """Sends to ``remote`` by its name each time, so a peer that comes back is found without being told."""
+    """A peer that comes back is found without being told.
+
+    To a path each datagram is sent by name: a UNIX socket that is connected would stay so to the peer that died. A UDP
+    socket is connected, which makes sending cheaper and lets the kernel report that nobody is there.
+    """
 
     USAGE = "dgram:local=ADDR,remote=ADDR (ADDR: /path or HOST:PORT)"
 
@@ -28,22 +32,26 @@ class Dgram(PacketBackend):
             raise options.error("local= and remote= are both needed")
         if local.family != remote.family or local == remote:
             raise options.error("local and remote have to be two addresses of the same family")
+        if not remote.is_path and ipaddress.ip_address(remote.sockaddr[0]).is_multicast:
+            raise options.error(f"remote={remote.text} is a multicast group, where each frame would come back to us")
         self.local, self.remote = local, remote
         self._socket: socket.socket | None = None
+        self._path = remote.text if remote.is_path else None
 
     def _start(self) -> int:
         sock = socket.socket(self.local.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            if self.local.family == socket.AF_INET and ipaddress.ip_address(self.remote.sockaddr[0]).is_multicast:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                group = socket.inet_aton(self.remote.sockaddr[0]) + struct.pack("=I", socket.INADDR_ANY)
-                sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
             self.local.bind(sock, self.options)
-        except BaseException:
+            if not self.remote.is_path:
+                sock.connect(self.remote.sockaddr)
+        except OSError as error:
+            sock.close()
+            raise self.options.error(f"{self.remote.text}: {error.strerror}") from None
+        except UsageError:
             sock.close()
             raise
-        self._socket, self._remote = sock, self.remote.sockaddr
-        self._receive, self._sendto = sock.recv_into, sock.sendto
+        self._socket = sock
+        self._receive, self._send, self._sendto = sock.recv_into, sock.send, sock.sendto
         return sock.fileno()
 
     def _stop(self, fd: int) -> None:
@@ -56,4 +64,7 @@ class Dgram(PacketBackend):
         return self._receive(buffer)
 
     def _write(self, frame: Buffer) -> None:
-        self._sendto(frame, self._remote)
+        if self._path is not None:
+            self._sendto(frame, self._path)
+        else:
+            self._send(frame)

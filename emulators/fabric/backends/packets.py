@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from emulators.fabric.backends.options import Options
@@ -29,8 +30,9 @@ LONGEST = 65536
 QUEUE = 1024
 """Frames that wait for a far end which does not keep up."""
 
-RETRY = 100_000
-"""ns until a full far end is tried again. A timer, since an unconnected UNIX socket is always *writable*."""
+RETRY, RETRY_SLOWEST = 20_000, 4_000_000
+"""ns until a full far end is tried again, twice as long each time nothing went out. By timer, since an unconnected UNIX
+socket is always *writable*."""
 
 REOPEN = 1_000_000_000
 """ns until a lost descriptor is opened again."""
@@ -69,6 +71,7 @@ class PacketBackend:
         self._wire: Wire | None = None
         self._fd = -1
         self._timer: Scheduled | None = None
+        self._pause = RETRY
         self._again: Scheduled | None = None
 
     # -- for the subclass
@@ -120,6 +123,7 @@ class PacketBackend:
         waiting = frames[written : written + QUEUE - len(self._queue)]
         self._queue.extend(map(bytes, waiting))
         if waiting and self._timer is None and self._loop is not None:
+            self._pause = RETRY
             self._timer = self._loop.call_at(self._loop.now() + RETRY, self._retry)
         return written + len(waiting)
 
@@ -144,10 +148,13 @@ class PacketBackend:
 
     def _retry(self) -> None:
         self._timer = None
-        for _ in range(self._write_all(tuple(self._queue))):
+        written = self._write_all(tuple(islice(self._queue, BURST)))
+        for _ in range(written):
             self._queue.popleft()
+        self._pause = RETRY if written else min(self._pause * 2, RETRY_SLOWEST)
         if self._queue and self._loop is not None:
-            self._timer = self._loop.call_at(self._loop.now() + RETRY, self._retry)
+            pause = 0 if written == BURST else self._pause
+            self._timer = self._loop.call_at(self._loop.now() + pause, self._retry)
 
     def _readable(self) -> None:
         if self._loop is not None:

@@ -35,6 +35,7 @@ BAD = [
     ("pcap:in=a.pcap,wait=soon", "wait=soon is not a number of seconds"),
     ("dgram:local=/tmp/a", "local= and remote= are both needed"),
     ("dgram:local=/tmp/a,remote=127.0.0.1:5", "two addresses of the same family"),
+    ("dgram:local=0.0.0.0:9,remote=239.1.1.1:9", "remote=239.1.1.1:9 is a multicast group"),
     ("dgram:local=/tmp/a,remote=nowhere", "neither a /path nor HOST:PORT"),
     ("dgram:local=/" + "a" * 107 + ",remote=/tmp/b", "longer than the 107 bytes"),
     ("stream:", "one of listen= and connect="),
