@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from emulators.loop import Loop, Scheduled, report_once
 from emulators.vfio_user import messages as wire
@@ -100,6 +101,8 @@ class Connection:
                 clean_up()
             except Exception as error:
                 report_once(_log, f"{self._function.name}: {clean_up.__qualname__}", error)
+        with suppress(OSError):
+            self._stream.flush()  # replies to what came before; what the client does not take now is lost
         self._stream.close()
         if self._observer is not None:
             self._observer.disconnected(reason)
@@ -130,7 +133,7 @@ class Connection:
                     position += done
                     continue
             if not 16 <= size <= MAX_MESSAGE:
-                self._malformed(ident, command, size)
+                self._malformed(ident, command, size, flags)
                 return
             if stream.end - position < size:
                 stream.consume(position)
@@ -203,7 +206,6 @@ class Connection:
             if not flags & _NO_REPLY:
                 self._stream.send(_HEADER.pack(ident, command, 16, _REPLY | wire.ERROR, refusal.errno))
             if refusal.fatal:
-                self._stream.flush()
                 self.close(str(refusal))
         except Exception as failure:
             self.refused += 1
@@ -276,11 +278,11 @@ class Connection:
             self._complained.add(kind)
             _log.warning("%s: refused: %s", self._function.name, refusal)
 
-    def _malformed(self, ident: int, command: int, size: int) -> None:
+    def _malformed(self, ident: int, command: int, size: int, flags: int) -> None:
         refusal = Refused(errno.EINVAL, f"{_name(command)} says that it has {size} bytes", fatal=True)
         self._complain(refusal, command)
-        self._stream.send(_HEADER.pack(ident, command, 16, _REPLY | wire.ERROR, refusal.errno))
-        self._stream.flush()
+        if not flags & _NO_REPLY and flags & _TYPE != _REPLY:
+            self._stream.send(_HEADER.pack(ident, command, 16, _REPLY | wire.ERROR, refusal.errno))
         self.close(str(refusal))
 
     # -- sending
