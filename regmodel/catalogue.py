@@ -9,7 +9,7 @@ Devices are found through the entry-point group ``regmodel.devices`` (ours as we
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any
 
 from construct import Construct
 
-from regmodel.errors import UsageError
+from regmodel.access import declaring_line
+from regmodel.errors import DescriptionError, UsageError
 from regmodel.keys import Keys
 from regmodel.registers import Bar
 from regmodel.sources import Source
@@ -112,6 +113,8 @@ class Mailbox:
 class Description:
     """What is known of a device's interface, whole or a fragment of it, behind whatever front end: it can be shown and
     decoded. Nothing in here says that it is a PCI function or that something behaves like it: ``Device`` does.
+
+    Raises ``DescriptionError``: ``schema-duplicate``, ``place-unknown``.
     """
 
     name: str
@@ -125,12 +128,33 @@ class Description:
     keys: tuple[Keys, ...] = ()
     sources: tuple[Source, ...] = ()
 
+    def __post_init__(self) -> None:
+        where = declaring_line()
+        seen: dict[str, Construct] = {}
+        for name, schema in self._named_schemas():
+            if seen.setdefault(name, schema) is not schema:
+                text = "two descriptors, messages or structures have this name"
+                raise DescriptionError("schema-duplicate", f"{self.name}.{name}", where, text)
+        known = {name for bar in self.bars.values() for name in bar.entries}
+        named = [(r.name, (*r.base, r.length, r.head, r.tail, r.control)) for r in self.rings]
+        named += [(box.name, (box.control, box.memory)) for box in self.mailboxes]
+        for owner, places in named:
+            for place in places:
+                if place and place not in known:
+                    text = f"no BAR has a register or window {place}"
+                    raise DescriptionError("place-unknown", f"{self.name}.{owner}", where, text)
+
+    def _named_schemas(self) -> Iterator[tuple[str, Construct]]:
+        for ring in self.rings:
+            yield from ((d.name, d.schema) for d in (*ring.formats, *ring.device_writes))
+        for box in self.mailboxes:
+            yield from ((m.name, m.schema) for m in box.messages)
+        yield from self.structures.items()
+
     @property
     def schemas(self) -> dict[str, Construct]:
         """Everything with a layout that is no BAR, by name: descriptors, messages, structures."""
-        found = {d.name: d.schema for ring in self.rings for d in (*ring.formats, *ring.device_writes)}
-        found |= {m.name: m.schema for box in self.mailboxes for m in box.messages}
-        return {**found, **self.structures}
+        return dict(self._named_schemas())
 
     def schema(self, name: str) -> Construct:
         """One of ``schemas``. Raises ``UsageError`` listing what there is."""
@@ -173,19 +197,27 @@ def devices() -> dict[str, Device]:
 
 def find(name: str) -> Device:
     """A device by its name, or by ``path/to/file.py:NAME``. Raises ``UsageError`` which says what there is."""
+    found = describe(name)
+    if not isinstance(found, Device):
+        raise UsageError(f"{name} is a description and no regmodel.catalogue.Device: it can be shown and decoded only")
+    return found
+
+
+def describe(name: str) -> Description:
+    """The same for what is only to be shown or decoded: a device or a fragment of one."""
     if ".py:" in name:
         return _from_file(name)
     for ep in entry_points(group=GROUP):
         if ep.name == name:
             found = ep.load()
-            if not isinstance(found, Device):
+            if not isinstance(found, Description):
                 raise UsageError(f"entry point {ep.value} of group {GROUP} is no regmodel.catalogue.Device")
             return found
     known = ", ".join(sorted(ep.name for ep in entry_points(group=GROUP)))
     raise UsageError(f"unknown device {name!r}; known: {known}; or name a description as path/to/file.py:NAME")
 
 
-def _from_file(name: str) -> Device:
+def _from_file(name: str) -> Description:
     path, _, attribute = name.rpartition(":")
     if not Path(path).is_file():
         raise UsageError(f"{path}: no such file (devices from a file are named path/to/file.py:NAME)")
@@ -197,6 +229,6 @@ def _from_file(name: str) -> Device:
     except Exception as error:
         raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
-    if not isinstance(found, Device):
-        raise UsageError(f"{path} has no regmodel.catalogue.Device named {attribute!r}")
+    if not isinstance(found, Description):
+        raise UsageError(f"{path} has no regmodel.catalogue.Device or Description named {attribute!r}")
     return found

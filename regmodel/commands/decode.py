@@ -20,25 +20,24 @@ def decode(
 
     \b
     regmodel decode igbvf status 0x80
-    regmodel decode igbvf --descriptor adv_tx_data 0010c0ff...
+    regmodel decode igbvf --descriptor tx_data 0010c0ff...
     """
     from rich.console import Console
 
-    from regmodel.catalogue import find
-    from regmodel.render import decode_bytes, decode_register
+    from regmodel.catalogue import describe
+    from regmodel.render import decode as decoded
 
-    found = find(device)
+    found = describe(device)
     console = Console(highlight=False)
     if descriptor is not None:
         text = data if data is not None else register
         if text is None:
             raise UsageError(f"give the bytes: regmodel decode {device} --descriptor {descriptor} HEX")
-        console.print(decode_bytes(found.schema(descriptor), hex_bytes(text)))
+        console.print(decoded(found, descriptor, hex_bytes(text)))
         return
     if register is None or value is None:
         raise UsageError(f"give a register and its value, e.g. `regmodel decode {device} status 0x80`")
-    _, bar = found.register_bar(register.partition("[")[0].lower())
-    console.print(decode_register(bar.entries[register.partition("[")[0].lower()], number(value)))
+    console.print(decoded(found, register, number(value)))
 
 
 def number(text: str) -> int:

@@ -14,18 +14,8 @@ def show(
     """Draw a device, or one register with its fields, access, resets and sources, or one descriptor or message."""
     from rich.console import Console
 
-    from regmodel.catalogue import find
-    from regmodel.render import draw_device, draw_register, draw_schema
+    from regmodel.catalogue import describe
+    from regmodel.render import draw, draw_device
 
-    found = find(device)
-    console = Console(highlight=False)
-    if register is None:
-        console.print(draw_device(found))
-        return
-    name = register.partition("[")[0].lower()
-    if name in found.config.entries:
-        console.print(draw_register(found.config, name))
-    elif name in found.schemas:
-        console.print(draw_schema(name, found.schema(name)))
-    else:
-        console.print(draw_register(found.register_bar(name)[1], name))
+    found = describe(device)
+    Console(highlight=False).print(draw_device(found) if register is None else draw(found, register))

@@ -121,4 +121,5 @@ def _schemas(description: Description) -> Iterator[tuple[str, Construct, str, tu
 def _unknown(description: Description, name: str) -> UsageError:
     every = [entry for bar in _bars(description) for entry in bar.entries] + [row[0] for row in _schemas(description)]
     near = difflib.get_close_matches(name, every, n=3) or every[:5]
-    return UsageError(f"{description.name} has no {name!r}; did you mean {', '.join(near)}?")
+    hint = f"did you mean {', '.join(near)}? `regmodel show {description.name}` lists all"
+    return UsageError(f"{description.name} has no {name!r}; {hint}")

@@ -15,7 +15,6 @@ from regmodel.access import CONST, RSVD, RW, VOCABULARY, Access, OnRead, OnWrite
 from regmodel.bank import Bank
 from regmodel.bits import Field
 from regmodel.conformance.oracle import Event, Oracle, Place
-from regmodel.errors import StateError
 from regmodel.function import ResetCause
 from regmodel.registers import Bar, Each, Kind, Miss, Partial, Policy, Register, Wide, Window
 from tests.regmodel.described import bars
@@ -37,9 +36,7 @@ ACCESSES = st.one_of(
         st.sampled_from(OnRead),
     ),
 )
-POLICIES = st.builds(
-    Policy, st.sampled_from(Miss), st.sampled_from(Partial), st.sampled_from(Partial), st.sampled_from(Wide)
-)
+POLICIES = st.builds(Policy, st.sampled_from(Miss), st.sampled_from(Partial), st.sampled_from(Partial), st.sampled_from(Wide))
 
 
 # -- random descriptions ---------------------------------------------------------------------------------------------------
@@ -97,7 +94,8 @@ def register_files(draw: st.DrawFn) -> Bar:
             here = place(4, apart + 4)
             for half, offset in ((f"{name}low", here), (f"{name}high", here + apart)):
                 what = tuple(draw(fields(32, False)))
-                entries.append(half / Register(Kind.PLAIN, 32, offset, what, reset=draw(resets(32)), pair=(f"{name}low", f"{name}high")))
+                both = (f"{name}low", f"{name}high")
+                entries.append(half / Register(Kind.PLAIN, 32, offset, what, reset=draw(resets(32)), pair=both))
         elif kind == "alias" and targets:
             of, width, elements = draw(st.sampled_from(targets))
             size = width // 8
@@ -107,7 +105,8 @@ def register_files(draw: st.DrawFn) -> Bar:
         elif kind == "banked" and selects:
             bank = (draw(st.sampled_from(selects)), draw(st.integers(1, 4)))
             what = tuple(draw(fields(width, True)))
-            entries.append(name / Register(Kind.PLAIN, width, place(size, size), what, reset=draw(resets(width)), banked_by=bank))
+            reset = draw(resets(width))
+            entries.append(name / Register(Kind.PLAIN, width, place(size, size), what, reset=reset, banked_by=bank))
         elif kind in ("doorbell", "command"):
             event = Kind.DOORBELL if kind == "doorbell" else Kind.COMMAND
             reset = draw(resets(width)) if kind == "command" else 0

@@ -68,8 +68,8 @@ DataPacket = Struct(*HEADER, "data_offset" / Int32ul * "from this field", "data_
     "per_pkt_info_offset" / Int32ul, "per_pkt_info_len" / Int32ul, "vc_handle" / Int32ul, "reserved" / Int32ul)
 Initialize = Struct(*HEADER, "req_id" / Int32ul, "major_ver" / Int32ul, "minor_ver" / Int32ul, "max_xfer_size" / Int32ul)
 RNDIS = (
-    Message("packet", 1, "VSC", "VSP", DataPacket, "a frame, either way", (R("struct rndis_packet"),)),
-    Message("initialize", 2, "VSC", "VSP", Initialize, "the first message", (R("struct rndis_initialize_request"),)))
+    Message("rndis_packet", 1, "VSC", "VSP", DataPacket, "a frame, either way", (R("struct rndis_packet"),)),
+    Message("rndis_initialize", 2, "VSC", "VSP", Initialize, "the first message", (R("struct rndis_initialize_request"),)))
 
 DESCRIPTION = Description(name="netvsc", title="NetVSC over a VMBus channel",
     doc="A fragment: ring page, packet headers, NVSP and RNDIS messages.",
