@@ -116,8 +116,10 @@ class Machine:
         return result
 
 
-def command_line(machine: Machine, accelerator: str, log: Path, agent: int, stream: int, terminal: int, qmp: int) -> list[str]:
-    """QEMU's arguments. ``agent``, ``stream``, ``terminal`` and ``qmp`` number the connected sockets that it inherits."""
+def command_line(
+    machine: Machine, accelerator: str, console: int, agent: int, stream: int, terminal: int, qmp: int
+) -> list[str]:
+    """QEMU's arguments. ``console`` is the number of an open file, the others of connected sockets; it inherits all."""
     line = [
         "-M", f"q35,memory-backend=ram{',kernel-irqchip=split' if machine.viommu else ''}",
         "-accel", "kvm" if accelerator == "kvm" else "tcg,thread=multi", "-cpu", "host" if accelerator == "kvm" else "max",
@@ -125,7 +127,7 @@ def command_line(machine: Machine, accelerator: str, log: Path, agent: int, stre
         "-object", f"memory-backend-memfd,id=ram,size={machine.memory},share=on",
         "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         "-kernel", str(machine.kernel), "-initrd", str(machine.initramfs), "-append", kernel_arguments(machine),
-        "-chardev", f"file,id=console,path={log}", "-serial", "chardev:console",
+        "-chardev", f"file,id=console,path=/dev/fd/{console}", "-serial", "chardev:console",
         "-chardev", f"socket,id=qmp,fd={qmp}", "-mon", "chardev=qmp,mode=control",
     ]
     if machine.viommu:  # before the devices whose DMA it translates

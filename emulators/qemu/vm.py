@@ -6,12 +6,12 @@ said to the agent (``agent``).
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ class VM:
         self.spec = spec
         self.boot_seconds = 0.0  # from starting QEMU to the agent's first word
         self._qemu, self._accelerator, self._load, self._keeper = qemu, accelerator, load, keeper
-        self._folder = Path()
+        self._logs: dict[str, int] = {}  # memory files: nothing is left on disk when this process is killed
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets: list[socket.socket] = []
         self._said = b""
@@ -57,21 +57,20 @@ class VM:
 
     def start(self) -> None:
         """Start QEMU and return at once; ``wait`` is the other half."""
-        self._folder = Path(tempfile.mkdtemp(prefix=f"regmodel-{self.name}-"))
+        self._logs = {name: os.memfd_create(name) for name in ("console.log", "qemu.stderr")}
         ours, theirs = zip(*(socket.socketpair() for _ in range(4)), strict=True)
         self._sockets = list(ours)
         fds = [sock.fileno() for sock in theirs]
-        console = self._folder / "console.log"
+        console, stderr = self._logs.values()
         self.command = [*self._qemu.command, *machine.command_line(self.spec, self._accelerator, console, *fds)]
         setpriv = shutil.which("setpriv")
         guard = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
         self._started = time.monotonic()
-        with (self._folder / "qemu.stderr").open("wb") as stderr:
-            self._process = subprocess.Popen([*guard, *self.command], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
-                                             pass_fds=fds, env=self._qemu.environ(), start_new_session=True)
-        self._keeper.guest_starts()
+        self._process = subprocess.Popen([*guard, *self.command], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
+                                         pass_fds=[*fds, console], env=self._qemu.environ(), start_new_session=True)
         for sock in theirs:
             sock.close()
+        self._keeper.guest_starts()
         requests, stream, self._terminal, monitor = ours
         self.agent = Agent(Channel(requests, self._death), Channel(stream, self._death))
         self.monitor = Monitor(monitor)
@@ -104,22 +103,23 @@ class VM:
 
     def stop(self) -> None:
         """Stop QEMU: SIGTERM, so that it closes its devices; SIGKILL after 5 s. Safe to call twice."""
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self.monitor.close()
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.terminate()
+                try:
+                    self._process.wait(5)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
+            self.monitor.close()
+            self._said = self._read("qemu.stderr")
+            self._process = None
+            self._keeper.guest_stops()
         for sock in self._sockets:
             sock.close()
-        self._said = self._read("qemu.stderr")
-        self._process = None
-        self._keeper.guest_stops()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for fd in self._logs.values():
+            os.close(fd)
+        self._sockets, self._logs = [], {}
 
     def kill(self) -> None:
         """SIGKILL to QEMU, as a crash would be."""
@@ -253,8 +253,8 @@ class VM:
         return f"{self.name}: QEMU ended with {how}" + (f": {(panic or said)[-1].strip()}" if panic or said else "")
 
     def _read(self, name: str) -> bytes:
-        path = self._folder / name
-        return path.read_bytes() if path.exists() else b""
+        fd = self._logs.get(name)
+        return b"" if fd is None else os.pread(fd, os.fstat(fd).st_size, 0)
 
     # -- a root file system of the user's ------------------------------------------------------------------------------
 

@@ -232,6 +232,20 @@ def test_a_script_comes_in_by_a_pipe(guest: VM, tmp_path: Path) -> None:
     assert output.read_text() == "from the script\n"
 
 
+def test_nothing_is_left_behind(lab: Lab) -> None:
+    def open_files() -> set[str]:
+        listed = list(Path("/proc/self/fd").iterdir())
+        return {f"{fd.name}: {fd.readlink()}" for fd in listed if fd.is_symlink()}  # all but the listing's own
+
+    _ = lab.accelerator
+    before = open_files(), set(threading.enumerate())
+    with lab.vm() as vm:
+        vm.qmp("query-status")
+        pid = vm.pid
+    assert (open_files(), set(threading.enumerate())) == before
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_qemu_does_not_outlive_who_started_it() -> None:
     code = ("from emulators.qemu import Lab\nimport time\n"
             "vm = Lab().vm(); vm.start(); vm.agent.ready(60); print(vm.pid, flush=True); time.sleep(100)")

@@ -14,7 +14,7 @@ from emulators.qemu.machine import Machine, RawDevice, VfioUser, command_line, k
 
 def _line(accelerator: str = "tcg", **settings: object) -> list[str]:
     machine = Machine(kernel=Path("/k"), initramfs=Path("/i"), **settings)  # type: ignore[arg-type]
-    return command_line(machine, accelerator, Path("/log"), 10, 11, 12, 13)
+    return command_line(machine, accelerator, 9, 10, 11, 12, 13)
 
 
 def _values(line: list[str], option: str) -> Iterator[str]:
@@ -48,7 +48,7 @@ def test_a_device_of_qemus_own_is_given_as_written() -> None:
 def test_root_ports_carry_one_device_each() -> None:
     machine = Machine(Path("/k"), Path("/i"), devices=(VfioUser("/a"), RawDevice("igb")), root_port=True)
     assert [(device.properties["bus"], device.bdf) for device in machine.placed()] == [("rp0", "01:00.0"), ("rp1", "02:00.0")]
-    values = list(_values(command_line(machine, "tcg", Path("/log"), 1, 2, 3, 4), "-device"))
+    values = list(_values(command_line(machine, "tcg", 9, 10, 11, 12, 13), "-device"))
     ports = [value for value in values if value.startswith("pcie-root-port")]
     assert len(ports) == 2 and values.index(ports[1]) < len(values) - 2  # a port is made before what sits in it
 
