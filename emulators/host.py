@@ -67,6 +67,13 @@ class Host:
 
     def diagnose(self, kind: str, **detail: object) -> None:
         """Count, tell and (rate-limited) log that the guest did something which silicon would not accept."""
+        self._report(logging.WARNING, kind, detail)
+
+    def remark(self, kind: str, **detail: object) -> None:
+        """The same for what silicon takes without a word, as a 1 in a reserved bit: drivers do it all the time."""
+        self._report(logging.INFO, kind, detail)
+
+    def _report(self, level: int, kind: str, detail: Mapping[str, object]) -> None:
         self.diagnostics[kind] += 1
         if self.on_diagnose is not None:
             self.on_diagnose(kind, detail)
@@ -76,7 +83,7 @@ class Host:
             return
         self._quiet_until[kind] = now + QUIET
         more = self._unlogged.pop(kind, 0)
-        _log.warning("%s: %s%s%s", self.name, kind, _phrase(detail), f" (and {more} more)" if more else "")
+        _log.log(level, "%s: %s%s%s", self.name, kind, _phrase(detail), f" (and {more} more)" if more else "")
 
 
 def _phrase(detail: Mapping[str, object]) -> str:

@@ -175,8 +175,6 @@ class PciFunction:
         if self.msix:
             self.msix.reset(cause)
         self._apply()
-        for index in self.banks.keys() - self.model.banks.keys():
-            self.banks[index].reset(cause)
         self.model.reset(cause)
 
     def save(self) -> dict[str, object]:
@@ -286,7 +284,7 @@ class PciFunction:
             self.intx.drive(asserted)
 
     def _noticed(self, kind: str, path: str, value: int) -> None:
-        self.host.diagnose(kind, register=path, value=value)
+        self.host.remark(kind, register=path, value=value)
 
 
 def _bound(observer: Callable[[Irq, int, bool], None], irq: Irq) -> Callable[[int, bool], None]:

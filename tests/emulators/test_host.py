@@ -50,6 +50,15 @@ def test_the_log_gets_one_line_per_kind_and_second(host: Host, clock: ManualCloc
     ]
 
 
+def test_a_remark_is_counted_but_no_warning(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "regmodel.device")
+    host.remark("reserved", register="eimc", value=0xFFFFFFFF)
+    assert host.diagnostics == {"reserved": 1}
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("INFO", "igbvf vf0: reserved register=eimc value=0xffffffff")
+    ]
+
+
 def test_work_goes_to_the_loop(clock: ManualClock) -> None:
     loop, done = Loop(now=clock.now), []
     host = Host("x", loop, DmaMap(), Nowhere(), done.append, lambda level: done.append(level))

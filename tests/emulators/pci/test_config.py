@@ -161,6 +161,13 @@ def test_bulk_reads_are_not_logged_as_misses(function: PciFunction) -> None:
     assert function.config.misses == 0
 
 
+def test_long_accesses_are_logged_as_the_bus_would_carry_them(function: PciFunction) -> None:
+    function.config.ring.clear()
+    function.config_write(0x05, bytes(7))
+    function.config_read(0x0D, 4)
+    assert [record[3:5] for record in function.config.ring] == [(5, 1), (6, 2), (8, 4), (0x0D, 1), (0x0E, 2), (0x10, 1)]
+
+
 def test_what_nobody_claims_reads_0_and_drops_writes(function: PciFunction) -> None:
     set32(function, 0xF00, 0x12345678)
     assert get32(function, 0xF00) == 0

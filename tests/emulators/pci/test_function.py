@@ -7,13 +7,19 @@ import mmap
 from dataclasses import replace
 
 import pytest
+from construct import Array, Int32ul
 
 from emulators.dma import BytesMemory, DmaMapError
 from emulators.model import load_card
 from emulators.pci.function import PciFunction
+from emulators.pci.regions import regions_of
+from emulators.pci.shared import SharedMemory
+from regmodel.access import RW
+from regmodel.bank import Bank
 from regmodel.errors import DescriptionError, StateError, UsageError
 from regmodel.function import Function, Irq, RegionKind, ResetCause
 from regmodel.pci import BarSpec
+from regmodel.registers import Bar, Window
 from tests.emulators.pci import testdevice
 from tests.emulators.pci.bench import ALL_ON, IO, MASTER, MEMORY, Bench, Vector, get16, get32, set16, set32
 
@@ -65,6 +71,12 @@ def test_each_bar_has_its_own_registers(function: PciFunction) -> None:
     assert [function.region_read(i, o, 4) // 4 for i, o in ((0, SCRATCH), (1, 0), (2, 0), (4, 0x20))] == [*range(0x40, 0x44)]
 
 
+def test_a_1_in_a_reserved_bit_is_remarked(function: PciFunction) -> None:
+    function.region_write(0, 0x10, 4, 0x80000000)
+    function.region_write(0, 0x10, 4, 0x80000000)
+    assert function.host.diagnostics == {"reserved": 1}
+
+
 # -- ROM and mapped pages
 
 
@@ -97,6 +109,15 @@ def test_a_mapped_window_is_the_registers_memory(function: PciFunction) -> None:
         pages[0x2010:0x2018] = bytes(8)
         function.load(image)
         assert pages[0x2010:0x2014] == b"\x78\x56\x34\x12"
+
+
+def test_only_whole_pages_of_a_window_are_mapped() -> None:
+    window = Bar("b", 0x8000, "w" / Window(0x800, Array(0x900, Int32ul), RW, mappable=True))
+    spec, memory = BarSpec(2, 0x8000), SharedMemory(0x8000)
+    space = testdevice.config(bars=(spec,))
+    (bar, *_) = regions_of(testdevice.DEVICE, space, {2: Bank(window)}, {2: memory}, BytesMemory(0))
+    assert bar.mappable == ((0x1000, 0x1000),)
+    memory.close()
 
 
 # -- DMA
@@ -237,6 +258,21 @@ def test_no_soft_reset_keeps_everything(bench: Bench) -> None:
 def test_states_that_do_not_exist_are_not_entered(function: PciFunction) -> None:
     assert [power(function, s) for s in (1, 2, 3, 1, 2)] == [0, 0, 3, 3, 3]
     assert function.model.resets == []
+
+
+def test_optional_states_are_entered_downwards_only(function: PciFunction) -> None:
+    function.config["pm_capabilities"].set(d1_support=1, d2_support=1)
+    assert [power(function, s) for s in (1, 2, 1, 3, 2)] == [1, 2, 2, 3, 3]
+    power(function, 0)
+    assert function.model.resets == [ResetCause.FLR]
+    set16(function, 0x04, ALL_ON)
+    function.config["pm_capabilities"].set(d1_support=1, d2_support=1)
+    function.region_write(0, SCRATCH, 4, 6)
+    assert power(function, 2) == 2
+    assert function.region_read(0, SCRATCH, 4) == ONES
+    power(function, 0)
+    assert function.model.resets == [ResetCause.FLR], "leaving D2 resets nothing"
+    assert function.region_read(0, SCRATCH, 4) == 6
 
 
 def test_pme_enable_is_sticky(function: PciFunction) -> None:

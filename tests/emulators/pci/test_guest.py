@@ -75,16 +75,18 @@ class Guest:
 def guest(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     folder: Path = tmp_path_factory.mktemp("pci")
     with ExitStack() as stack:
-        loop = Loop()
-        stack.callback(loop.close)
-        functions = {}
+        loop, functions, servers = Loop(), {}, []
         for bdf in (ROOT, PORT):
             slot = load_card(testdevice.DEVICE, loop).slots[0]
-            function = functions[bdf] = PciFunction(testdevice.DEVICE, loop, slot, rom=testdevice.rom_image())
-            stack.callback(function.close)
-            server = Server(loop, function, folder / f"{bdf}.sock")
-            stack.callback(server.close)
-        thread = threading.Thread(target=loop.run)
+            functions[bdf] = PciFunction(testdevice.DEVICE, loop, slot, rom=testdevice.rom_image())
+            servers.append(Server(loop, functions[bdf], folder / f"{bdf}.sock"))
+
+        def serve() -> None:
+            loop.run()
+            for part in (*servers, *functions.values(), loop):
+                part.close()
+
+        thread = threading.Thread(target=serve)
         thread.start()
         stack.callback(lambda: (loop.stop(), thread.join()))
         vm = lab.vm(

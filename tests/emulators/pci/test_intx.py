@@ -62,6 +62,13 @@ def test_armed_while_asserted(function: PciFunction) -> None:
     assert vector.count == 1
 
 
+def test_a_new_peer_is_told_what_the_last_one_was(function: PciFunction, vector: Vector) -> None:
+    function.host.line(True)
+    other = Vector()
+    function.set_irqs(Irq.INTX, 0, [other])
+    assert (vector.count, other.count) == (1, 1)
+
+
 @pytest.mark.parametrize(("register", "on", "off"), [(0x52, 1, 0), (0x72, 0x8000, 0)], ids=["msi", "msix"])
 def test_messages_silence_the_line(function: PciFunction, vector: Vector, register: int, on: int, off: int) -> None:
     set16(function, register, on)

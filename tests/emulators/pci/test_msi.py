@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulators.pci.function import PciFunction
-from regmodel.function import Irq
+from regmodel.function import Irq, ResetCause
 from tests.emulators.pci import testdevice
 from tests.emulators.pci.bench import ALL_ON, MASTER, Bench, Vector, get16, get32, set16, set32
 
@@ -66,6 +66,16 @@ def test_without_masking_there_are_no_mask_registers(bench: Bench) -> None:
     function.host.irq(0)
     assert vectors[0].count == 1
     assert get32(function, MASK) == get32(function, PENDING) == 0
+
+
+def test_reset_forgets_what_waits(function: PciFunction) -> None:
+    set16(function, CONTROL, granted(2))
+    function.host.irq(1)
+    assert get32(function, PENDING) == 2
+    function.reset(ResetCause.FLR)
+    set16(function, 0x04, ALL_ON)
+    assert (get16(function, CONTROL) & 0x71, get32(function, PENDING)) == (0, 0)
+    assert [v.count for v in arm(function)] == [0, 0, 0, 0]
 
 
 def test_a_vector_that_does_not_exist_is_a_named_error(function: PciFunction) -> None:

@@ -168,6 +168,15 @@ def test_after_flr_a_peer_that_keeps_the_table_is_still_armed(function: PciFunct
     assert vectors[0].count == 1
 
 
+def test_a_bus_reset_forgets_who_wrote_the_table(function: PciFunction) -> None:
+    mask(function, 0, 1)
+    function.reset(ResetCause.BUS)
+    set16(function, 0x04, ALL_ON)
+    vectors = arm(function)
+    function.host.irq(0)
+    assert vectors[0].count == 1
+
+
 def test_a_vector_that_does_not_exist_is_a_named_error(function: PciFunction) -> None:
     function.host.irq(3)
     function.host.irq(-1)
