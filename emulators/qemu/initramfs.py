@@ -21,9 +21,7 @@ from emulators.qemu.userspace import Entry
 
 KEEP = 24  # so many archives stay in the cache: each set of modules makes another one
 
-_NECESSARY_NODES = (  # what the kernel and init need before /dev is mounted come with devtmpfs; only the folders are made here
-    "dev", "proc", "sys", "run", "tmp", "root", "mnt", "etc", "var",
-)
+_FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "etc", "var")  # device nodes come with devtmpfs
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run",
           "etc/mtab": "/proc/self/mounts",
           "usr/lib64/ld-linux-x86-64.so.2": f"/{debian.LOADER}"}
@@ -67,7 +65,7 @@ def _scripts() -> dict[str, str]:
 
 
 def _skeleton(scripts: Mapping[str, str]) -> dict[str, Entry]:
-    entries = {name: Entry(name) for name in _NECESSARY_NODES}
+    entries = {name: Entry(name) for name in _FOLDERS}
     entries.update((name, Entry(name, 0o777, target=target)) for name, target in _LINKS.items())
     entries.update((name, Entry(name, 0o644, text.encode())) for name, text in _FILES.items())
     entries["init"] = Entry("init", 0o755, scripts["init.sh"].encode())
