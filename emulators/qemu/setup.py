@@ -1,7 +1,8 @@
 """``python -m emulators.qemu.setup``: fetches and builds what guests need, so that the first one boots at once.
 
-Without arguments: QEMU, Linux 7.2, the base user space, and the verdict on KVM. ``--all`` adds Linux 6.12 and every kit;
-``--refresh`` makes everything anew, which is how newer Debian packages get in.
+QEMU, both kernels, the base user space, every kit, and the verdict on KVM: nothing is fetched later on. ``--minimal`` leaves
+it at what a plain guest needs: QEMU, the default kernel and the base user space. ``--refresh`` makes everything anew, which
+is how newer Debian packages get in.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from regmodel.errors import RegmodelError
 def main(argv: list[str] | None = None) -> int:
     """Prepare the lab; 0, or 1 with one line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m emulators.qemu.setup", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--all", action="store_true", help="also Linux 6.12 and every kit of programs")
+    parser.add_argument("--minimal", action="store_true", help="only what a plain guest needs")
     parser.add_argument("--refresh", action="store_true", help="fetch and build everything anew")
     options = parser.parse_args(argv)
     started = time.monotonic()
     try:
-        prepare(Lab(), everything=options.all, refresh=options.refresh)
+        prepare(Lab(), minimal=options.minimal, refresh=options.refresh)
     except RegmodelError as error:
         print(f"regmodel: {error}", file=sys.stderr)
         return error.status
@@ -33,16 +34,18 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def prepare(lab: Lab, *, everything: bool = False, refresh: bool = False) -> None:
-    """Put into the cache what is missing there: all that a guest needs, or with ``everything`` all that any guest needs."""
+def prepare(lab: Lab, *, minimal: bool = False, refresh: bool = False) -> None:
+    """Put into the cache what is missing there: all that any guest needs, or with ``minimal`` what a plain one needs."""
     if refresh:
         for kind in ("initramfs", "kernels", "accel", "trees"):
             remove(lab.cache.root / kind)
     say(f"using {lab.qemu}")
-    for name in kernels.RELEASES if everything else (kernels.DEFAULT,):
+    for name in (kernels.DEFAULT,) if minimal else kernels.RELEASES:
         kernel = kernels.get(lab.cache, name)
-        archive = initramfs.build(lab.cache, kernel, kits=tuple(userspace.KITS) if everything else ("base",))
+        archive = initramfs.build(lab.cache, kernel)
         say(f"{kernel}, user space of {_mebibytes(archive)} MiB")
+    for kit in () if minimal else userspace.KITS.values():
+        kit.tree.path(lab.cache)
     _ = lab.accelerator  # tried now rather than before the first guest, and said
 
 
