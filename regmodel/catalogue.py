@@ -136,13 +136,12 @@ class Description:
                 text = "two descriptors, messages or structures have this name"
                 raise DescriptionError("schema-duplicate", f"{self.name}.{name}", where, text)
         known = {name for bar in self.bars.values() for name in bar.entries}
-        named = [(r.name, (*r.base, r.length, r.head, r.tail, r.control)) for r in self.rings]
-        named += [(box.name, (box.control, box.memory)) for box in self.mailboxes]
-        for owner, places in named:
-            for place in places:
-                if place and place not in known:
-                    text = f"no BAR has a register or window {place}"
-                    raise DescriptionError("place-unknown", f"{self.name}.{owner}", where, text)
+        named = [(r.name, place) for r in self.rings for place in (*r.base, r.length, r.head, r.tail, r.control)]
+        named += [(box.name, place) for box in self.mailboxes for place in (box.control, box.memory)]
+        for owner, place in named:
+            if place and place not in known:
+                text = f"no BAR has a register or window {place}"
+                raise DescriptionError("place-unknown", f"{self.name}.{owner}", where, text)
 
     def _named_schemas(self) -> Iterator[tuple[str, Construct]]:
         for ring in self.rings:

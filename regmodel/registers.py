@@ -79,6 +79,7 @@ class Register(Subconstruct):  # type: ignore[misc]
     """One register or array of registers. Made by ``Reg32`` and its like, not by hand.
 
     ``survives`` are the resets that none of its fields feels.
+    Raises ``DescriptionError``: ``register-what``, and what ``bits.elaborate`` finds in its fields.
     """
 
     def __init__(

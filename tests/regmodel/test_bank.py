@@ -109,8 +109,8 @@ def register_files(draw: st.DrawFn) -> Bar:
             entries.append(name / Register(Kind.PLAIN, width, place(size, size), what, reset=reset, banked_by=bank))
         elif kind in ("doorbell", "command"):
             event = Kind.DOORBELL if kind == "doorbell" else Kind.COMMAND
-            reset = draw(resets(width)) if kind == "command" else 0
-            entries.append(name / Register(event, width, place(size, size), tuple(draw(fields(width, True))), reset=reset))
+            left = draw(resets(width)) if kind == "command" else {}
+            entries.append(name / Register(event, width, place(size, size), tuple(draw(fields(width, True))), reset=left))
         else:
             elements = draw(st.integers(2, 3)) if kind == "array" else 1
             spot = place(size, 2 * size * elements)
@@ -171,7 +171,7 @@ class Both:
 
     def compare(self) -> None:
         """The whole state, all instances of all banks included."""
-        banked = {c.path: c.store.values for c in self.bank if c.banked}
+        banked = {str(c.path): c.store.values for c in self.bank if c.banked}
         for path, element, offset, entry in self.bar.placed():
             name = path.partition("[")[0]
             if isinstance(entry, Window):
