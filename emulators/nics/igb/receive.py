@@ -36,7 +36,7 @@ PACKET_BUFFER = 64 * 1024
 """Octets of frames that may wait for descriptors: RXPBS after reset; silicon shares them among all queues of the port."""
 RCTL_BSIZE = 2048
 """Size of packet buffers while SRRCTL.BSIZEPACKET is 0: RCTL.BSIZE, a register of the PF, which stock igb leaves at 00b."""
-_BROADCAST = b"\xff" * 6
+_BROADCAST, _VLAN = b"\xff" * 6, b"\x81\x00"
 
 # The write-back as two words of 64 bits; in the second one, over status and errors: length and VLAN tag.
 _DD, _EOP, _VP, _LB = (mask(RX_WRITEBACK, "status_error", name) for name in ("dd", "eop", "vp", "lb"))
@@ -216,7 +216,7 @@ class ReceiveQueue:
     def _untag(self, frame: Buffer, loopback: bool) -> tuple[Buffer, int]:
         """Take the VLAN tag out where the PF says so (VMOLR.STRVLAN, RPLOLR.STRVLAN); the frame and bits of its write-back."""
         strip = self.pool.strip_vlan_replicated if frame[0] & 1 else self.pool.strip_vlan
-        if not strip or frame[13] or len(frame) < 16:
+        if not strip or frame[12:14] != _VLAN or len(frame) < 16:
             return frame, 0
         tag = frame[14] << 8 | frame[15]
         if loopback and self.swapped:

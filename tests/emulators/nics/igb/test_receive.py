@@ -200,6 +200,21 @@ def test_tags_stay_where_the_pf_does_not_strip_them(vf: Station) -> None:
     assert two.status_error.vp and two.vlan == 0xA123 and len(stripped) == len(TAGGED) - 4
 
 
+@pytest.mark.parametrize("srrctl", [ONE_BUFFER | 2, SPLIT_ALWAYS | 0x200 | 2, 2])
+@pytest.mark.parametrize("ethertype", [b"\x08\x00", b"\x81\x01", b"\x88\xa8", b"\x00\x2e"])
+def test_only_what_is_a_tag_is_stripped(srrctl: int, ethertype: bytes) -> None:
+    vf = Station().start(srrctl=srrctl)
+    vf.pool.strip_vlan = vf.pool.strip_vlan_replicated = True
+    frame = frame_of(300)
+    frame = frame[:12] + ethertype + frame[14:]
+    vf.deliver(frame)
+    if srrctl >> 25:
+        ((row, header, data),) = vf.take()
+        assert not row.status_error.vp and row.vlan == 0 and header + data == frame
+    else:
+        assert vf.memory[0x9008] | vf.memory[0x9009] << 8 == 300 and not vf.memory[0x900C] & 8
+
+
 # -- header split
 
 UDP4 = bytes(ETHER / IP() / UDP() / Raw(bytes(range(200))))
