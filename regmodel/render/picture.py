@@ -52,7 +52,8 @@ def picture(boxes: Sequence[Box], *, bits: bool) -> Text:
     layouts = (_layout(boxes, bits, per_row) for per_row in _choices(boxes[-1].end, bits))
     rows = min(layouts, key=lambda rows: _cost(rows, boxes))
     wide = _widest(rows)
-    letters = iter(ascii_lowercase + ascii_lowercase.upper())
+    labels = {box.label for box in boxes}
+    letters = (letter for letter in ascii_lowercase + ascii_lowercase.upper() if letter not in labels)
     for box in reversed(boxes) if bits else boxes:
         box.letter = "" if box.reserved or len(box.label) <= wide[box.first].columns else next(letters, "?")
     text = Text()

@@ -83,7 +83,7 @@ def draw_bar(bar: Bar) -> RenderableType:
 
 
 def _span(first: int, end: int) -> str:
-    return f"{first:#06x}–{end - 1:#x}"
+    return f"{first:#06x}–{end - 1:#06x}"
 
 
 def _where(at: int | Each) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from construct import Adapter, Array, Bytes, Const, Construct, FormatField, Padded, Struct
+from construct import Adapter, Array, Bytes, Const, Construct, Enum, FormatField, Padded, Struct
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -118,6 +118,9 @@ def _rows(subcon: Construct, name: str, offset: int, depth: int, times: int = 1,
         case Const():
             value = f"{inner.value:#x}" if isinstance(inner.value, int) else inner.value.hex()
             yield from _rows(inner.subcon, name, offset, depth, times, f"always {value}{'; ' if doc else ''}{doc}")
+        case Enum():
+            names = ", ".join(f"{number} {label}" for number, label in sorted(inner.ksymapping.items()))
+            yield from _rows(inner.subcon, name, offset, depth, times, f"{doc}{'; ' if doc else ''}{names}")
         case Padded() | Adapter():
             yield from _rows(inner.subcon, name, offset, depth, times, doc)
         case _:
