@@ -44,7 +44,7 @@ from regmodel.rings.igb import TX_CONTEXT, TX_DATA, TX_LEGACY
 
 BURST = 64
 """Descriptors per burst, so that the sockets are looked at between."""
-FRAMES = 256
+FRAMES = 64
 """Frames after which a burst of segmented packets ends early."""
 LONGEST = 9728
 """Octets of the longest packet without segmentation (DTXMXSZPKT after reset, 82576 datasheet 8.12.5)."""
