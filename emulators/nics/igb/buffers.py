@@ -2,7 +2,7 @@
 
 In here: from a frame to one ``Piece`` per descriptor. No memory of the guest and no ring: ``receive`` stores pieces.
 
-Source: 82576 datasheet rev. 2.61, 7.1.10 with its table of header split cases, 7.1.6.2 (HDR_LEN, SPH, HBO, PKT_LEN).
+Source: 82576 datasheet, chapter 7.1: the table of header split cases; HDR_LEN, SPH, HBO, PKT_LEN of the write-back.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ In here: what counts as what. Octets include the FCS, as everywhere in this fami
 frames that the switch then refuses (anti-spoof) are in, as they are in the switch's own count of the pool. Received is
 what was written to a ring.
 
-Source: 82576 datasheet rev. 2.61, 8.18 (statistics) and its VF registers; Linux igbvf/netdev.c ``igbvf_update_stats``.
+Source: 82576 datasheet, chapter 8 (statistics, VF registers); Linux igbvf/netdev.c ``igbvf_update_stats``.
 """
 
 from __future__ import annotations

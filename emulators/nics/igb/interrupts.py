@@ -4,7 +4,7 @@ In here: EICR and the registers around it. A cause sets its bit in EICR; a vecto
 EICR *and* EIMS, not sooner than EITR allows. Signalling clears the bits of EICR that EIAC names and, since a stock PF sets
 GPIE.EIAME, the bits of EIMS that EIAM names. MSI-X masking and pending bits are the PCI function's and do not enter here.
 
-Sources: 82576 datasheet rev. 2.61, 7.3.2 to 7.3.4 (mapping, moderation, auto-masking), 8.14 (VF registers); Linux
+Sources: 82576 datasheet, chapter 7.3 (mapping, moderation, auto-masking); Linux
 igb/igb_main.c ``igb_configure_msix`` (GPIE) and igbvf/netdev.c ``igbvf_intr_msix_tx``, which relies on EICS undoing EIAM.
 """
 
@@ -60,7 +60,7 @@ class Interrupts:
     # -- registers
 
     def _eics_written(self, path: Path, old: int, new: int, size: int, cause: Cause) -> None:
-        """A cause set by software also takes back what auto-masking did (82576 datasheet 8.8.6, EIAM).
+        """A cause set by software also takes back what auto-masking did (82576 datasheet, EIAM).
 
         EICS is described as another view of EICR, so ``new`` may hold causes that were pending before: their masks are
         taken back as well, which costs the guest an interrupt that it was about to ask for.

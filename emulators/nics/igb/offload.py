@@ -4,7 +4,7 @@ In here: functions from bytes and the values of a context descriptor to bytes. N
 the guest. Ones' complement sums are taken as one big integer modulo 0xFFFF (2**16 is 1 there), which for the frames of
 a LAN is faster than any loop and, below a kilobyte, than numpy.
 
-Sources: 82576 datasheet rev. 2.61, 7.2.4 (segmentation) and 7.2.5 (checksum offload); RFC 1071, RFC 9260 appendix A.
+Sources: 82576 datasheet, chapter 7.2 (segmentation, checksum offload); RFC 1071, RFC 9260 appendix A.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _VLAN_TYPE = b"\x81\x00"
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << i for i in range(8))
 FIRST_FLAGS, MIDDLE_FLAGS, LAST_FLAGS = 0xFF6, 0xF76, 0xF7F
 """TCP flags that survive in the first, the middle and the last segment: the power-on values of DTXTCPFLGL and DTXTCPFLGH,
-which stock igb leaves alone (82576 datasheet 7.2.4.7.2)."""
+which stock igb leaves alone."""
 
 
 class L4(IntEnum):
-    """TUCMD.L4T of a context descriptor: what stands behind the IP header (82576 datasheet 7.2.2.2.6)."""
+    """TUCMD.L4T of a context descriptor: what stands behind the IP header (82576 datasheet, context descriptor)."""
 
     UDP = 0
     TCP = 1
@@ -142,9 +142,9 @@ def insert_l4_checksum(frame: bytearray, context: Context) -> None:
 
 
 def legacy_checksum(frame: bytearray, start: int, at: int) -> None:
-    """CMD.IC of a legacy descriptor: the sum from CSS to the end, stored at CSO (82576 datasheet 7.2.2.1.4)."""
+    """CMD.IC of a legacy descriptor: the sum from CSS to the end, stored at CSO (82576 datasheet, legacy transmit descriptor)."""
     if start >= len(frame) or at + 2 > len(frame):
-        return  # "hardware does not add the checksum if CSO or CSS is beyond the packet"
+        return  # nowhere to take it from, or nowhere to put it
     _U16.pack_into(frame, at, ones_sum(memoryview(frame)[start:]) ^ 0xFFFF)
 
 

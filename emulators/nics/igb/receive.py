@@ -7,7 +7,7 @@ A burst of frames takes descriptors in pieces of the ring without a wrap: one re
 piece, at most one interrupt per burst. A frame that finds too few descriptors is dropped and counted when the queue drops
 (SRRCTL.DROP_EN, or QDE of the PF), else it waits in the packet buffer until software moves RDT.
 
-Sources: 82576 datasheet rev. 2.61, 7.1.4 to 7.1.10 (queues, descriptors, header splitting), 8.10 (registers); Linux
+Sources: 82576 datasheet, chapter 7.1 (receive: queues, descriptors, header splitting); Linux
 igbvf/netdev.c ``igbvf_clean_rx_irq`` and DPDK igb_rxtx.c, which are the users.
 """
 

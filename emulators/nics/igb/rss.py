@@ -4,8 +4,7 @@ In here: the Toeplitz hash and its table. The key, the table and the types are r
 so is the switch per pool (VMOLR.RSSE), which stock ``igb`` sets for its own pool only: a VF under it gets no RSS and all of
 its frames in queue 0. Whoever models another PF hands one of these to the VF.
 
-Sources: 82576 datasheet rev. 2.61, 7.1.2.8 (RSS) and 7.1.1.2 (VMDq with RSS: the lowest bit of a table entry picks the queue
-of the pool); Linux igb/igb_main.c ``igb_set_vmolr``; QEMU hw/net/igb_core.c ``igb_rss_get_hash_type``.
+Sources: 82576 datasheet, chapter 7.1 (RSS; VMDq with RSS, where the lowest bit of a table entry picks the queue of the pool); Linux igb/igb_main.c ``igb_set_vmolr``; QEMU hw/net/igb_core.c ``igb_rss_get_hash_type``.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from emulators.nics.igb.headers import IPV4, IPV4_OPTIONS, IPV6, IPV6_EXTENDED, 
 from regmodel.function import Buffer
 
 NONE, TCP_V4, V4, TCP_V6, V6_EX, V6, TCP_V6_EX, UDP_V4, UDP_V6, UDP_V6_EX = range(10)
-"""RSS types of the write-back (82576 datasheet 7.1.6.2)."""
+"""RSS types of the write-back (82576 datasheet, advanced receive descriptor)."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ the other. Descriptors are read through ``memoryview.cast``: as fast as a numpy 
 A burst may be suspended wherever it touches guest memory, and find its ring reset, stopped or moved afterwards. Each such
 event counts ``_epoch`` up; a burst that finds another epoch than it began with leaves without a trace.
 
-Sources: 82576 datasheet rev. 2.61, 7.2.1 to 7.2.2 (rings, descriptors), 8.12 (registers); Linux igbvf/netdev.c and DPDK
+Sources: 82576 datasheet, chapter 7.2 (transmit: rings, descriptors); Linux igbvf/netdev.c and DPDK
 igb_rxtx.c, which are the users; QEMU hw/net/igb_core.c ``igb_start_xmit``, an independent reading.
 """
 
@@ -47,7 +47,7 @@ BURST = 64
 FRAMES = 64
 """Frames after which a burst of segmented packets ends early."""
 LONGEST = 9728
-"""Octets of the longest packet without segmentation (DTXMXSZPKT after reset, 82576 datasheet 8.12.5)."""
+"""Octets of the longest packet without segmentation (82576 datasheet, DTXMXSZPKT after reset)."""
 SEGMENTS = 2048
 """Here: a packet that would make more frames than this is dropped. No driver comes near; a hostile one would stall the port."""
 
@@ -291,7 +291,7 @@ class TransmitQueue:
         return self._on_the_wire(frames, first, context.vlan)
 
     def _legacy(self, packet: Buffer, first: int, last: int) -> list[Buffer]:
-        """A packet of legacy descriptors: checksum and tag are those of the last one (82576 datasheet 7.2.2.1)."""
+        """A packet of legacy descriptors: checksum and tag are those of the last one (82576 datasheet, legacy transmit descriptor)."""
         if last & _IC:
             frame = bytearray(packet)
             legacy_checksum(frame, _CSS.of(last), _CSO.of(last))

@@ -4,7 +4,7 @@ In here: resets, link, timer, queue selection, state. Queues are in ``transmit``
 ``interrupts``, the mailbox in ``mailbox``; what the PF does with a VF is in ``pf``, and reaches in through the few
 methods below.
 
-Sources: 82576 datasheet rev. 2.61, 7.10 (virtualization) and 8.14 (registers of a VF); ``regmodel.bars.igbvf``.
+Sources: 82576 datasheet, chapters 7.10 (virtualization) and 8 (registers); ``regmodel.bars.igbvf``.
 """
 
 from __future__ import annotations
