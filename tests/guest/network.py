@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from collections.abc import Callable
 
 from emulators.qemu import VM
 
@@ -56,3 +58,11 @@ def counters(vm: VM, interface: str = "eth0") -> dict[str, int]:
 def mac(vm: VM, interface: str = "eth0") -> str:
     """The interface's MAC address."""
     return vm.run(f"cat /sys/class/net/{interface}/address", check=True).text.strip()
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until a condition holds; fails when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"still not so after {seconds} s"
+        time.sleep(0.1)

@@ -10,7 +10,7 @@ import pytest
 
 from emulators.fabric.frames import intel_hash
 from tests.guest.conftest import Bench
-from tests.guest.network import ADDRESSES, counters, mac, no_ping, ping, up
+from tests.guest.network import ADDRESSES, counters, mac, no_ping, ping, until, up
 
 pytestmark = pytest.mark.guest
 
@@ -88,7 +88,8 @@ def test_of_200_groups_exactly_the_30_hashes_sent_are_received(
         vm.run("true")
     for i in range(200):
         wire.sendto(group(i) + source + b"\x88\xb6" + struct.pack(">H", i) + bytes(44), str(here))
-    vm.run("sleep 0.5; killall -INT tcpdump; sleep 0.5", check=True)
+    until(lambda: counters(vm)["rx_packets"] == bench.stats()["card"]["port0"]["pools"]["vf0"]["rx"]["frames"])
+    vm.run("killall -INT tcpdump; while killall -0 tcpdump 2> /dev/null; do sleep 0.1; done", check=True)
     frames = _frames(vm.get("/tmp/seen.pcap"))
     by_hash = {struct.unpack(">H", f[14:16])[0] for f in frames if f[12:14] == b"\x88\xb5"}
     by_group = {struct.unpack(">H", f[14:16])[0] for f in frames if f[12:14] == b"\x88\xb6"}
