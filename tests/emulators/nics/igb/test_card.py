@@ -8,10 +8,24 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from emulators.model import load_card
+from emulators.pci.function import PciFunction
 from regmodel.devices.igbvf import IGBVF, IGBVF_I350
 from regmodel.errors import StateError, UsageError
-from regmodel.function import Buffer
-from tests.emulators.nics.igb.vf_driver import CTS, MSG_ACK, PFSTS, SECOND, Bench, VfDriver
+from regmodel.function import Buffer, ResetCause
+from tests.emulators.nics.igb.vf_driver import (
+    CTS,
+    MSG_ACK,
+    PFACK,
+    PFSTS,
+    REQ,
+    RSTD,
+    RSTI,
+    SECOND,
+    V2PMAILBOX,
+    VMBMEM,
+    Bench,
+    VfDriver,
+)
 
 Benches = Callable[..., Bench]
 BROADCAST = b"\xff" * 6
@@ -225,3 +239,37 @@ def test_a_damaged_state_changes_nothing(benches: Benches) -> None:
 
 def test_both_devices_name_this_card() -> None:
     assert {device.model for device in (IGBVF, IGBVF_I350)} == {"emulators.nics.igb.card:IgbCard"}
+
+
+# -- with the model of the VF in the slot
+
+
+def test_a_built_vf_sees_the_link_and_the_mailbox(bench: Bench) -> None:
+    function = PciFunction(IGBVF, bench.loop, bench.card.slots[0], name="vf0")
+    function.config_write(4, b"\x06\x00")
+    lu, status, v2p = 2, 8, V2PMAILBOX
+    assert function.region_read(0, status, 4) & lu
+    assert function.region_read(0, v2p, 4) & (RSTI | RSTD) == RSTD
+    function.region_write(0, VMBMEM, 4, 1)
+    function.region_write(0, v2p, 4, REQ)
+    bench.settle()
+    assert function.region_read(0, v2p, 4) == PFSTS | PFACK
+    assert function.region_read(0, VMBMEM, 4) == 1 | MSG_ACK
+    assert bench.card.slots[0].pool.receive_enable
+    bench.card.control(["pf-reset"])
+    assert not function.region_read(0, status, 4) & lu
+    assert function.region_read(0, v2p, 4) & RSTI
+    bench.advance(SECOND)
+    assert function.region_read(0, status, 4) & lu
+    function.region_write(0, 0, 4, 1 << 26)
+    assert function.region_read(0, v2p, 4) & (RSTI | RSTD) == RSTD
+    bench.card.control(["vf", "0", "state", "disable"])
+    assert not function.region_read(0, status, 4) & lu
+    function.reset(ResetCause.FLR)
+    function.config_write(4, b"\x06\x00")
+    assert not function.region_read(0, status, 4) & lu, "a reset of the VF does not undo it"
+
+
+def test_queues_drop_rather_than_block_the_port(bench: Bench) -> None:
+    function = PciFunction(IGBVF, bench.loop, bench.card.slots[0], name="vf0")
+    assert function.model.queue_drop_enable  # type: ignore[attr-defined]
