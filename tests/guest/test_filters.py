@@ -88,7 +88,7 @@ def test_of_200_groups_exactly_the_30_hashes_sent_are_received(
         vm.run("true")
     for i in range(200):
         wire.sendto(group(i) + source + b"\x88\xb6" + struct.pack(">H", i) + bytes(44), str(here))
-    until(lambda: counters(vm)["rx_packets"] == bench.stats()["card"]["port0"]["pools"]["vf0"]["rx"]["frames"])
+    until(lambda: counters(vm)["rx_packets"] == bench.stats()["card"]["ports"][0]["pools"]["vf0"]["rx"]["frames"])
     vm.run("killall -INT tcpdump; while killall -0 tcpdump 2> /dev/null; do sleep 0.1; done", check=True)
     frames = _frames(vm.get("/tmp/seen.pcap"))
     by_hash = {struct.unpack(">H", f[14:16])[0] for f in frames if f[12:14] == b"\x88\xb5"}
