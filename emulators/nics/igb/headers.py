@@ -3,7 +3,8 @@
 In here: functions from the bytes of a frame to fields of an advanced receive descriptor's write-back. No rings, no
 registers. Parsing trusts nothing: a frame may be cut, or lie about its lengths; then it has no such header.
 
-Sources: 82576 datasheet, chapter 7.1 (packet type, extended status and errors, header splitting, receive checksum offload). RXCSUM and RFCTL are the PF's: IPOFLD, TUOFLD and CRCOFLD are set, as stock igb leaves them.
+Source: 82576 datasheet, chapter 7.1 (packet type, extended status and errors, header splitting, receive checksum offload).
+RXCSUM and RFCTL are the PF's: IPOFLD, TUOFLD and CRCOFLD are set, as stock igb leaves them.
 """
 
 from __future__ import annotations

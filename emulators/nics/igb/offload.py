@@ -142,7 +142,7 @@ def insert_l4_checksum(frame: bytearray, context: Context) -> None:
 
 
 def legacy_checksum(frame: bytearray, start: int, at: int) -> None:
-    """CMD.IC of a legacy descriptor: the sum from CSS to the end, stored at CSO (82576 datasheet, legacy transmit descriptor)."""
+    """CMD.IC of a legacy descriptor: the sum from CSS to the end, stored at CSO (82576 datasheet, legacy descriptor)."""
     if start >= len(frame) or at + 2 > len(frame):
         return  # nowhere to take it from, or nowhere to put it
     _U16.pack_into(frame, at, ones_sum(memoryview(frame)[start:]) ^ 0xFFFF)

@@ -109,16 +109,25 @@ class ReceiveQueue:
     def _without_descriptors(self, frames: Sequence[Buffer], loopback: bool) -> int:
         """Keep what fits into the packet buffer, in order, or count what is dropped. How many were kept."""
         kept = 0
-        if not (self.drop_enable or self._split.get("drop_en") or self.halted):
-            for frame in frames:
-                if self._waiting_octets + len(frame) > PACKET_BUFFER:
-                    break
+        if self.drop_enable or self._split.get("drop_en") or self.halted:
+            self._dropped.value = min(self._dropped.value + len(frames), self._dropped.fields["rqdpc"].mask)
+            return 0
+        for frame in frames:
+            if len(frame) > self._room():
+                self.host.diagnose("rx-frame-exceeds-ring", queue=self.index, octets=len(frame))
+            elif self._waiting_octets + len(frame) <= PACKET_BUFFER:
                 self._waiting.append((bytes(frame), loopback))
                 self._waiting_octets += len(frame)
                 kept += 1
-        else:
-            self._dropped.value = min(self._dropped.value + len(frames), self._dropped.fields["rqdpc"].mask)
+            else:
+                break
+        self.host.defer(self._drain_burst)
         return kept
+
+    def _room(self) -> int:
+        """Octets of a frame that would fit into an empty ring."""
+        size = self._size_field.of(self._split.value) << 10 or RCTL_BSIZE
+        return size * max((self._length.value >> 4) - 1, 0)
 
     def _drain(self) -> bool:
         """A burst: frames that waited find descriptors."""
@@ -189,7 +198,7 @@ class ReceiveQueue:
         n, at = len(frames), self._place(head)
         epoch, dma, lengths = self._epoch, self.host.dma, _LENGTH
         words = memoryview(dma.read(at, 16 * n)).cast("Q").tolist()
-        base = _DD | _EOP | _LB if loopback else _DD | _EOP
+        base = self._end(loopback)
         results = []
         for address, frame in zip(words[0::2], frames, strict=True):
             low, status = self._look(frame)
@@ -229,35 +238,35 @@ class ReceiveQueue:
         frame, tag = self._untag(frame, loopback)
         types = [name for name, field in self._types.fields.items() if field.of(self._types.value)]
         pieces = lay_out(frame, kind, size, self._split.get("bsizeheader") * 64, types)
-        count = self._length.value >> 4
-        if len(pieces) >= count:
-            self.host.diagnose("rx-frame-exceeds-ring", queue=self.index, octets=len(frame), descriptors=count)
-            return 1
+        count = self._words[self._length.index] >> 4
         if len(pieces) > free:
             return 0
-        status |= tag | _EOP | (_LB if loopback else 0)
+        last = len(pieces) - 1
         for i, piece in enumerate(pieces):
-            last = i == len(pieces) - 1
-            following = (head + 1) % count
-            if not self._write_piece(head, piece, low, status if last else 0, kind, following):
+            end = status | tag | self._end(loopback) if i == last else 0
+            words = self._fill(head, piece, kind == DescType.LEGACY, low, end)
+            if words is None or not self._write_back(self._place(head), words, (head + 1) % count):
                 return 0
-            head = following
+            head = (head + 1) % count
         return 1
 
-    def _write_piece(self, head: int, piece: Piece, low: int, status: int, kind: int, following: int) -> bool:
-        """Fill the buffers of one descriptor and write it back; ``following`` is the new head. False when the ring was reset meanwhile."""
-        at = self._place(head)
+    @staticmethod
+    def _end(loopback: bool) -> int:
+        """Status of the last descriptor of a frame."""
+        return _DD | _EOP | _LB if loopback else _DD | _EOP
+
+    def _fill(self, head: int, piece: Piece, legacy: bool, low: int, status: int) -> tuple[int, int] | None:
+        """Fill the buffers of one descriptor; its write-back, or None when the ring was reset meanwhile."""
         epoch, dma = self._epoch, self.host.dma
-        address, header = memoryview(dma.read(at, 16)).cast("Q").tolist()
+        address, header = memoryview(dma.read(self._place(head), 16)).cast("Q").tolist()
         if piece.data:
             dma.write(address, piece.data)
         if piece.header:
             dma.write(header & ~1, piece.header)
-        low |= piece.low
         high = status | piece.status | _DD | len(piece.data) << _LENGTH
-        if kind == DescType.LEGACY:
-            low, high = address, _legacy(high)
-        return epoch == self._epoch and self._write_back(at, (low, high), following)
+        if epoch != self._epoch:
+            return None
+        return (address, _legacy(high)) if legacy else (low | piece.low, high)
 
     def _write_back(self, at: int, words: Sequence[int], head: int) -> bool:
         """Both words of each descriptor, the one with DD last; then move the head. False when the ring was reset meanwhile."""

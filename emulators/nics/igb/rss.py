@@ -4,7 +4,8 @@ In here: the Toeplitz hash and its table. The key, the table and the types are r
 so is the switch per pool (VMOLR.RSSE), which stock ``igb`` sets for its own pool only: a VF under it gets no RSS and all of
 its frames in queue 0. Whoever models another PF hands one of these to the VF.
 
-Sources: 82576 datasheet, chapter 7.1 (RSS; VMDq with RSS, where the lowest bit of a table entry picks the queue of the pool); Linux igb/igb_main.c ``igb_set_vmolr``; QEMU hw/net/igb_core.c ``igb_rss_get_hash_type``.
+Sources: 82576 datasheet, chapter 7.1 (RSS; VMDq with RSS, where the lowest bit of a table entry picks the queue of the
+pool); Linux igb/igb_main.c ``igb_set_vmolr``; QEMU hw/net/igb_core.c ``igb_rss_get_hash_type``.
 """
 
 from __future__ import annotations

@@ -291,7 +291,7 @@ class TransmitQueue:
         return self._on_the_wire(frames, first, context.vlan)
 
     def _legacy(self, packet: Buffer, first: int, last: int) -> list[Buffer]:
-        """A packet of legacy descriptors: checksum and tag are those of the last one (82576 datasheet, legacy transmit descriptor)."""
+        """A packet of legacy descriptors: checksum and tag are those of the last one (82576 datasheet)."""
         if last & _IC:
             frame = bytearray(packet)
             legacy_checksum(frame, _CSS.of(last), _CSO.of(last))

@@ -117,6 +117,13 @@ def test_the_packet_buffer_is_bounded() -> None:
     assert vf.read("rqdpc") == 0
 
 
+def test_a_frame_that_no_ring_of_this_length_holds_does_not_wait() -> None:
+    vf = Station(rx=8).start(srrctl=ONE_BUFFER | 1)
+    assert vf.deliver(frame_of(9000), frame_of(60)) == 1
+    assert vf.host.diagnosed == {"rx-frame-exceeds-ring": 1}
+    assert [data for _, _, data in vf.take()] == [frame_of(60)] and vf.read("vfgprc") == 1
+
+
 def test_what_waits_survives_save_and_load_but_no_reset() -> None:
     vf = Station(rx=8).start()
     frames = [frame_of(60, i) for i in range(9)]
