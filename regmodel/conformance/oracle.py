@@ -174,12 +174,26 @@ class Oracle:
             low_name, _ = entry.pair
             if place.name == low_name:
                 return
-            low_half = self.bar.entries[low_name]
-            low = self._word(Place(low_name, place.element, low_half.offsets[place.element], low_half))
+            low = self.value(low_name, place.element)
             old, new = old << 32 | low, new << 32 | low
         self.events.append(Event(place.name, place.element, old, new))
 
     # -- the device --------------------------------------------------------------------------------------------------
+
+    def value(self, name: str, element: int = 0) -> int:
+        """The state of a register, as ``peek`` sees it. Raises KeyError."""
+        entry = self.bar.entries[name]
+        return self._word(Place(name, element, entry.offsets[element], entry))
+
+    def instances(self, name: str, element: int = 0) -> list[int]:
+        """The state of all instances in a bank of registers, whichever is selected."""
+        entry = self.bar.entries[name]
+        assert isinstance(entry, Register) and entry.banked_by is not None
+        words = [0] * entry.banked_by[1]
+        for bit, value in self.bits.items():
+            if (bit.owner, bit.element) == (name, element):
+                words[bit.instance] |= value << bit.number
+        return words
 
     def peek(self, offset: int, size: int) -> int:
         """What is stored, without side effects. What stores nothing gives 0."""
@@ -238,8 +252,7 @@ class Oracle:
         if entry.banked_by is None:
             return Bit(place.name, place.element, 0, number)
         select, count = entry.banked_by
-        index = self.bar.entries[select]
-        instance = self._word(Place(select, 0, index.offsets[0], index))
+        instance = self.value(select)
         return Bit(place.name, place.element, instance, number) if instance < count else None
 
     def _word(self, place: Place) -> int:

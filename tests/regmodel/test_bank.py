@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from regmodel.access import CONST, RSVD, RW, VOCABULARY, Access, OnRead, OnWrite
 from regmodel.bank import Bank
 from regmodel.bits import Field
-from regmodel.conformance.oracle import Event, Oracle, Place
+from regmodel.conformance.oracle import Event, Oracle
 from regmodel.function import ResetCause
 from regmodel.registers import Bar, Each, Kind, Miss, Partial, Policy, Register, Wide, Window
 from tests.regmodel.described import bars
@@ -181,13 +181,9 @@ class Both:
                 size = entry.size if entry.size <= 4096 else 0
                 assert self.bank.peek(offset, size) == self.oracle.peek(offset, size), path
             elif entry.banked_by is None:
-                assert self.bank[name, element].value == self.oracle._word(Place(name, element, offset, entry)), path
+                assert self.bank[name, element].value == self.oracle.value(name, element), path
             else:
-                expected = [0] * entry.banked_by[1]
-                for bit, value in self.oracle.bits.items():
-                    if bit.owner == name and bit.element == element:
-                        expected[bit.instance] |= value << bit.number
-                assert banked[path] == expected, path
+                assert banked[path] == self.oracle.instances(name, element), path
 
 
 class BankAgainstOracle(RuleBasedStateMachine):

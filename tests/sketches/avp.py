@@ -69,5 +69,5 @@ BARS = {
         * "where the queues are"),
 }
 DESCRIPTION = Description(name="avp", title="Accelerated Virtual Port", doc="A fragment: all of it but MSI-X.", bars=BARS,
-    sources=(R("whole"),),
+    sources=(R("the whole header"),),
     structures={"packet descriptor": PacketDescriptor, "fifo": Fifo, "configuration request": ConfigRequest})
