@@ -230,14 +230,14 @@ class TestReplies:
             assert client.read(7, 0, 4) == dut.config[:4]
 
     def test_one_that_takes_no_replies_is_dropped(self, loop, server, dut, monkeypatch):
-        monkeypatch.setattr(connection_module, "NO_PROGRESS", 20_000_000)
+        """... and until then it is not buffered for beyond measure, although one receive asks for 8 MiB."""
+        monkeypatch.setattr(connection_module, "NO_PROGRESS", 50_000_000)
         with Client(loop, server.path) as client:
-            request = CONFIG_READ * 64
+            requests, sent, most = CONFIG_READ * 4096, 0, 0
             end = time.monotonic() + 10
-            most = 0
             while server.connection is not None:
                 try:
-                    client.sock.send(request)
+                    sent += client.sock.send(requests[sent % len(CONFIG_READ) :])
                 except BlockingIOError:
                     pass
                 except OSError:
@@ -350,7 +350,10 @@ def test_fuzz(messages, negotiate):
         sent, answered = b"", 0
         try:
             for number, (command, flags, body, size, fds, dma) in enumerate(messages):
-                sent += struct.pack("<HHIII", 101 + number + negotiate, command, 16 + len(body) if size is None else size, flags, 0) + body
+                sent += (
+                    struct.pack("<HHIII", 101 + number + negotiate, command, 16 + len(body) if size is None else size, flags, 0)
+                    + body
+                )
                 client.send(command, body, events[:fds], flags=flags, size=size)
                 while (reply := client.receive()) is not None:
                     if reply.flags & 0xF == 0:

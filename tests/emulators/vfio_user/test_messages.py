@@ -225,10 +225,12 @@ class TestRegions:
         for size in range(8):
             assert client.call(command, bytes(size)).error == errno.EINVAL
 
-    @pytest.mark.parametrize("data", [b"", b"123", b"12345"])
-    def test_a_write_has_the_data_it_says(self, client, dut, data):
-        assert client.call(c.REGION_WRITE, struct.pack("<QII", 0, 0, 4) + data).error == errno.EINVAL
-        client.send(c.REGION_WRITE, struct.pack("<QII", 0, 0, 4) + data, flags=c.NO_REPLY)
+    @pytest.mark.parametrize(
+        ("count", "data"), [(4, b""), (4, b"123"), (4, b"12345"), (4, b"12"), (2, b"1234"), (1, b"12345678")]
+    )
+    def test_a_write_has_the_data_it_says(self, client, dut, count, data):
+        assert client.call(c.REGION_WRITE, struct.pack("<QII", 0, 0, count) + data).error == errno.EINVAL
+        client.send(c.REGION_WRITE, struct.pack("<QII", 0, 0, count) + data, flags=c.NO_REPLY)
         assert dut.log == [] and client.silent()
 
     def test_rom_is_read_whole_and_not_written(self, loop, tmp_path):
