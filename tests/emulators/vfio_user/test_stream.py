@@ -94,8 +94,10 @@ class Sparing:
         return len(data[:3])
 
     def sendmsg(self, buffers, ancillary, flags: int) -> int:
-        self.fds.append((len(self.taken), ancillary[0][2].tolist()))
-        return self.send(buffers[0], flags)
+        place = len(self.taken)
+        size = self.send(buffers[0], flags)
+        self.fds.append((place, ancillary[0][2].tolist()))
+        return size
 
 
 def test_descriptors_go_once_with_the_first_byte():
