@@ -29,6 +29,10 @@ _FILES = {"etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", "etc/group": "root:
           "etc/hosts": "127.0.0.1 localhost\n", "root/.bashrc": "PS1='guest \\w # '\n"}
 
 
+_FOR_AGENT = ("virtio_pci", "virtio_console")
+"""What the agent speaks through. Debian links it into its kernels since 6.12; in others it is modules."""
+
+
 def build(cache: Cache, kernel: Kernel, wanted: tuple[str, ...] = (), own: tuple[Path, ...] = (),
           kits: tuple[str, ...] = ("base",)) -> Path:
     """The archive for a kernel with some modules (and those they need) and some kits. In the cache, by content.
@@ -38,6 +42,8 @@ def build(cache: Cache, kernel: Kernel, wanted: tuple[str, ...] = (), own: tuple
     for path in own:
         if not path.is_file():
             raise LabError(f"no module {path}: give the path of a .ko file built for Linux {kernel.release}")
+    if kernel.modules is not None:
+        wanted = (*wanted, *(name for name in _FOR_AGENT if name in modules.index(kernel.modules)))
     kits = tuple(dict.fromkeys(("base", *kits)))
     trees = [userspace.KITS[kit].tree.key if kit in userspace.KITS else kit for kit in kits]
     scripts = _scripts()

@@ -13,4 +13,8 @@ mount -t tracefs trace /sys/kernel/tracing
 ln -s /proc/self/fd /dev/fd
 hostname guest
 ip link set lo up
+if [ ! -e /sys/bus/virtio/drivers/virtio_console ]; then # a kernel that has it as a module
+    modprobe -a virtio_pci virtio_console
+    until [ -e /sys/class/virtio-ports/vport*p1/name ]; do usleep 10000; done
+fi
 exec busybox sh /etc/lab/agent.sh
