@@ -49,3 +49,28 @@ def test_a_linux_guest(served, lab, tmp_path):
     assert sorted(said["maps"]) == sorted(said["unmaps"]), "what the guest mapped has all been taken back"
     text = trace.read_text()
     assert "vfio_user_region_rw" in text and "vfio_user_dma_map" in text and "error" not in text.lower()
+
+
+def test_a_stock_driver_in_memory_without_a_file(lab, tmp_path):
+    """igbvf pings while rings and packets are reached by DMA_READ and DMA_WRITE only, with its register reads in between."""
+    from emulators.process import ServerProcess
+    from emulators.qemu import VfioUser
+
+    trace = tmp_path / "trace"
+    plain = ["-object", "memory-backend-ram,id=plain,size=256M", "-machine", "memory-backend=plain"]
+    with (
+        ServerProcess(["igbvf", "igbvf"], folder=tmp_path) as server,
+        lab.vm(
+            [VfioUser(path) for path in server.sockets], ["igbvf"],
+            arguments=[*plain, "-trace", "vfio_user_recv_hdr", "-D", str(trace)],
+        ) as vm,
+    ):  # fmt: skip
+        vm.run(
+            "ip netns add b; ip link set eth1 netns b; ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up; "
+            "ip -n b addr add 10.0.0.2/24 dev eth1; ip -n b link set eth1 up"
+        ).check()
+        assert "10 received" in vm.run("ping -c 10 -i 0.2 -s 1400 -w 30 10.0.0.2").check().text
+        assert vm.kernel_warnings() == []
+        assert vm.dmesg().count("Tx Unit Hang") == 0
+    text = trace.read_text()
+    assert text.count(" cmd 0xb ") > 20 and text.count(" cmd 0xc ") > 20  # DMA_READ, DMA_WRITE
