@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from emulators.qemu.cache import Cache, digest
@@ -54,24 +55,34 @@ class Tree:
             raise LabError(f"no Debian archive keys in {KEYRING}: apt-get install debian-archive-keyring")
         part.mkdir()
         sources = "".join(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n" for suite in (SUITE, BACKPORTS))
-        build = ["mmdebstrap", "--variant=extract", "--format=tar", f'--aptopt=APT::Default-Release "{self.release}"',
-                 *(f"--aptopt={option}" for option in proxies()), f"--include={','.join(self.packages)}", SUITE, "-", "-"]
-        unpack = ["tar", "-x", "--no-same-owner", "-C", str(part),
+        # A tar file in between, as mmdebstrap run by another user than root cannot leave a tree that belongs to that user.
+        archive, log = part.with_suffix(".tar"), part.with_suffix(".log")
+        fetch = ["mmdebstrap", "--variant=extract", "--format=tar", f'--aptopt=APT::Default-Release "{self.release}"',
+                 *(f"--aptopt={option}" for option in proxies()), f"--include={','.join(self.packages)}", SUITE,
+                 str(archive), "-"]
+        unpack = ["tar", "-x", "-f", str(archive), "--no-same-owner", "-C", str(part),
                   *(f"--exclude={path}" for path in (*_NEVER_NEEDED, *self.without))]
-        log = part.with_suffix(".log")
-        with log.open("wb") as stderr, subprocess.Popen(
-                build, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr) as maker:
-            assert maker.stdin is not None and maker.stdout is not None
-            maker.stdin.write(sources.encode())
-            maker.stdin.close()
-            unpacked = subprocess.run(unpack, stdin=maker.stdout, stderr=stderr, check=False)
-            maker.stdout.close()
-        if maker.returncode or unpacked.returncode:
-            raise LabError(f"fetching {self.name} failed: {reason(log)} (all of it: {log})")
+        try:
+            with log.open("wb") as stderr:
+                if _run_apart(fetch, sources.encode(), stderr) or subprocess.run(unpack, stderr=stderr, check=False).returncode:
+                    raise LabError(f"fetching {self.name} failed: {reason(log)} (all of it: {log})")
+        finally:
+            archive.unlink(missing_ok=True)
         log.unlink()
         for name in ("bin", "sbin", "lib", "lib64"):  # merged /usr, which the base-files package would have made
             if not (part / name).exists():
                 (part / name).symlink_to(f"usr/{name}")
+
+
+def _run_apart(command: list[str], stdin: bytes, stderr: IO[bytes]) -> int:
+    """Run a program in a session of its own: mmdebstrap in trouble sends SIGHUP to its whole process group."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stderr, stderr=stderr, start_new_session=True) as process:
+        try:
+            process.communicate(stdin)
+        except BaseException:  # Ctrl-C does not reach another session by itself
+            process.terminate()
+            raise
+        return process.returncode
 
 
 def reason(log: Path) -> str:

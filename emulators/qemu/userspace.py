@@ -26,24 +26,27 @@ class Kit:
     take: tuple[str, ...]
 
 
+_GUEST = debian.Tree("guest", ("busybox-static", "bash", "dash", "iproute2", "ethtool", "pciutils", "iputils-ping", "kmod",
+                               "iperf3", "tcpdump"))
+
 KITS = {
     "base": Kit(
-        debian.Tree("guest", ("busybox-static", "bash", "dash", "iproute2", "ethtool", "pciutils", "iputils-ping", "kmod")),
+        _GUEST,
         ("usr/bin/busybox", "usr/bin/bash", "usr/bin/dash", "usr/bin/ip", "usr/sbin/ip", "usr/sbin/tc", "usr/sbin/bridge",
          "usr/sbin/ethtool", "usr/bin/lspci", "usr/bin/setpci", "usr/bin/ping", "usr/bin/kmod",
          "usr/share/misc/pci.ids",
+         f"{debian.MULTIARCH}/libgcc_s.so.1",  # glibc loads it by name when a program cancels a thread
          *(f"usr/sbin/{name}" for name in ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod"))),
     ),
     "dpdk": Kit(
         debian.Tree("dpdk", ("dpdk-dev", "librte-net-e1000-25", "librte-bus-pci25", "librte-mempool-ring25",
                              "coreutils")),
         ("usr/bin/dpdk-testpmd", "usr/bin/dpdk-proc-info", "usr/libexec/coreutils/libstdbuf.so",
-         f"{debian.MULTIARCH}/libgcc_s.so.1",  # loaded by name when a thread is cancelled
          *(f"{debian.MULTIARCH}/dpdk/pmds-25.0/librte_{name}.so*"
            for name in ("net_e1000", "bus_pci", "bus_vdev", "mempool_ring", "net_ring", "net_null"))),
     ),
-    "iperf3": Kit(debian.Tree("iperf3", ("iperf3",)), ("usr/bin/iperf3",)),
-    "tcpdump": Kit(debian.Tree("tcpdump", ("tcpdump",)), ("usr/bin/tcpdump",)),
+    "iperf3": Kit(_GUEST, ("usr/bin/iperf3",)),
+    "tcpdump": Kit(_GUEST, ("usr/bin/tcpdump",)),
 }
 
 

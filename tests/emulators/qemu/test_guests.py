@@ -135,6 +135,12 @@ def test_a_module_of_ones_own_replaces_the_stock_one(lab: Lab, tmp_path: Path) -
         assert "igbvf" in vm.run("lsmod").text
 
 
+def test_kits_add_programs(lab: Lab) -> None:
+    with lab.vm(kits=["iperf3", "tcpdump"]) as vm:
+        vm.run("iperf3 -s -1 -D && sleep 1 && iperf3 -c 127.0.0.1 -n 1M", check=True)
+        assert "libpcap" in vm.run("tcpdump --version 2>&1", check=True).text
+
+
 def test_a_module_that_is_there_but_not_loaded(lab: Lab) -> None:
     with lab.vm(modules=["igbvf", "pktgen"], load=["pktgen"]) as vm:
         loaded = vm.run("lsmod").text
