@@ -8,7 +8,7 @@ BIN     := $(VENV)/bin
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What the host needs: the lab is built with mmdebstrap; gcc resolves cited symbols; the rest is used by tests.
 DEBS    := python3-venv mmdebstrap debian-archive-keyring busybox-static zstd cpio xz-utils gcc libc6-dev libdpdk-dev \
-           linux-source-6.1 iproute2 tshark squashfs-tools
+           linux-source-6.1 linux-headers-amd64 iproute2 iputils-ping tshark tcpdump
 
 .PHONY: help setup demo test unit matrix bench lint docs clean
 

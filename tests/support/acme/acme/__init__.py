@@ -1,0 +1,1 @@
+"""A device package as somebody else would write it."""
