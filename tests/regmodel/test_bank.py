@@ -192,6 +192,10 @@ class Both:
                 assert banked[path] == self.oracle.instances(name, element), path
 
 
+READS = st.tuples(st.just("read"), OFFSETS, SIZES)
+WRITES = st.tuples(st.just("write"), OFFSETS, SIZES, VALUES)
+
+
 class BankAgainstOracle(RuleBasedStateMachine):
     both: Both
 
@@ -203,13 +207,10 @@ class BankAgainstOracle(RuleBasedStateMachine):
             self.both.poke(at, 1, 0xFF)
         self.saved: tuple[str, dict[Any, int], set[Any]] | None = None
 
-    @rule(at=OFFSETS, size=SIZES)
-    def read(self, at: int, size: int) -> None:
-        self.both.read(at, size)
-
-    @rule(at=OFFSETS, size=SIZES, value=VALUES)
-    def write(self, at: int, size: int, value: int) -> None:
-        self.both.write(at, size, value)
+    @rule(accesses=st.lists(st.one_of(READS, WRITES), min_size=1, max_size=8))
+    def access(self, accesses: list[tuple[Any, ...]]) -> None:
+        for step, *arguments in accesses:
+            getattr(self.both, step)(*arguments)
 
     @rule(at=OFFSETS, size=st.sampled_from([1, 2, 4, 8]))
     def peek(self, at: int, size: int) -> None:
@@ -243,13 +244,13 @@ class BankAgainstOracle(RuleBasedStateMachine):
 
 TestBankAgainstOracle = BankAgainstOracle.TestCase
 TestBankAgainstOracle.settings = settings(
-    max_examples=80 * THOROUGH, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=120 * THOROUGH, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("read"), OFFSETS, SIZES),
-        st.tuples(st.just("write"), OFFSETS, SIZES, VALUES),
+        READS,
+        WRITES,
         st.tuples(st.just("poke"), OFFSETS, st.sampled_from([1, 2, 4, 8]), VALUES),
         st.tuples(st.just("reset"), st.sampled_from(CAUSES)),
     ),
