@@ -6,6 +6,7 @@ machine's apt uses, and are checked against the Debian archive keys: nothing una
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ BACKPORTS = "trixie-backports"
 FALLBACK_MIRROR = "http://deb.debian.org/debian"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")  # bookworm's, since 2023.3+deb12u2, has trixie's keys
 MULTIARCH = "usr/lib/x86_64-linux-gnu"
+KEEP = 12  # so many trees stay in the cache, the latest used ones: a changed list of packages makes another one
 LOADER = f"{MULTIARCH}/ld-linux-x86-64.so.2"
 
 _NEVER_NEEDED = ("./dev", "./proc", "./sys", "./var", "./usr/share/doc", "./usr/share/man", "./usr/share/locale",
@@ -47,7 +49,10 @@ class Tree:
     def path(self, cache: Cache) -> Path:
         """Where the tree is; unpacked first if it is not in the cache."""
         what = f"fetching {self.name} (Debian {self.release}: {', '.join(self.packages)})"
-        return cache.entry("trees", self.key, self._unpack, what)
+        path = cache.entry("trees", self.key, self._unpack, what)
+        os.utime(path)
+        cache.prune("trees", KEEP)
+        return path
 
     def _unpack(self, part: Path) -> None:
         need("mmdebstrap", "apt-get install mmdebstrap")
