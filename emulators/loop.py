@@ -196,7 +196,7 @@ class Loop:
         return self._timers.call_at(when, action)
 
     def defer(self, burst: Burst) -> None:
-        """Run ``burst`` in the next turn, and again in each as long as it returns True; once, however often deferred."""
+        """Run ``burst`` once, however often deferred, and again as long as it returns True; one burst a turn, in order."""
         self._deferred[burst] = None
 
     def poll(self, burst: Burst) -> Polled:
@@ -226,10 +226,10 @@ class Loop:
     # -- running
 
     def run(self) -> None:
-        """Serve until ``stop``."""
-        self._stopping = False
+        """Serve until ``stop``; at once, if that came before (a signal between start-up and here)."""
         while not self._stopping:
             self.turn(None)
+        self._stopping = False
 
     def stop(self) -> None:
         """Let ``run`` return after its turn. Safe from a signal handler."""
@@ -320,22 +320,24 @@ class Loop:
         return True
 
     def _work(self) -> None:
-        """The greenlet in which all bursts run, one after the other."""
+        """The greenlet in which all bursts run. Each turn: the timers that are due, and the one burst that waited longest."""
         while True:
             now, mark = self.now(), self._timers.mark()
             while action := self._timers.pop_due(now, mark):  # what these schedule for now, waits for the next turn
                 self._call(action)
-            ready, self._deferred = self._deferred, {}
-            for burst in ready:
-                try:
-                    again = burst()
-                except Exception as error:
-                    report_once(_log, getattr(burst, "__qualname__", "a burst"), error)
-                    continue
-                if again:
-                    self._deferred[burst] = None
+            for burst in self._deferred:  # the first of them, and no more: a register of another function may be waiting
+                del self._deferred[burst]
+                self._run_burst(burst)
+                break
             assert self._hub is not None
             self._hub.switch()
+
+    def _run_burst(self, burst: Burst) -> None:
+        try:
+            if burst():
+                self._deferred[burst] = None
+        except Exception as error:
+            report_once(_log, getattr(burst, "__qualname__", "a burst"), error)
 
     def _call(self, action: Action) -> None:
         try:

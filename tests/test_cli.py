@@ -1,0 +1,150 @@
+"""The command line: what works, and the one line that bad input gets."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emulators.process import ServerProcess
+
+
+def regmodel(*words: str, status: int = 0, timeout: float = 60) -> str:
+    """Run the command; its output where it succeeds, its message where it is expected to fail."""
+    command = [sys.executable, "-m", "regmodel.cli", *words]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    assert result.returncode == status, (result.returncode, result.stdout, result.stderr)
+    assert "Traceback" not in result.stderr
+    return result.stdout if status == 0 else result.stderr
+
+
+def refusal(*words: str, status: int = 2) -> str:
+    """The one line that a refused command prints."""
+    lines = regmodel(*words, status=status).strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("regmodel: "), lines
+    return lines[0]
+
+
+def test_list_names_devices_ids_and_numbering() -> None:
+    text = regmodel("list", "--ports", "2")
+    assert re.search(r"igbvf +8086:10ca .*net_e1000_igb_vf", text)
+    assert re.search(r"igbvf-i350 +8086:1520", text)
+    assert "port 0: VF0, VF2" in text and "port 1: VF1, VF3" in text
+
+
+@pytest.mark.parametrize("name", ["igbvf", "igbvf-i350"])
+def test_show_draws_devices_registers_and_messages(name: str) -> None:
+    assert "v2pmailbox" in regmodel("show", name)
+    register = regmodel("show", name, "V2PMAILBOX")
+    assert "rstd" in register and "E1000_V2PMAILBOX" in register and "0x0c40" in register
+    assert "dtalen" in regmodel("show", name, "tx_data")
+    assert "hashes" in regmodel("show", name, "set_multicast")
+    assert "bus_master" in regmodel("show", name, "command")
+
+
+def test_decode_registers_and_descriptors() -> None:
+    assert re.search(r"speed +2 MB1000", regmodel("decode", "igbvf", "STATUS", "0x80083"))
+    assert "CONTEXT" in regmodel("decode", "igbvf", "--descriptor", "tx_context", "--hex", "00" * 8 + "00002020" + "00" * 4)
+
+
+def test_every_command_has_complete_help() -> None:
+    top = regmodel("--help")
+    for name in ("list", "show", "decode", "serve", "vm", "trace", "ctl"):
+        assert re.search(rf"\b{name}\b", top)
+        text = regmodel(name, "--help")
+        assert "Usage" in text and "Options" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["show", "igbfv"], "unknown device 'igbfv'; known: igbvf"),
+        (["show", "igbvf", "v2pmailbux"], "did you mean v2pmailbox"),
+        (["decode", "igbvf", "status", "zwei"], "'zwei' is no value; write 0x1f"),
+        (["decode", "igbvf", "status", "-1"], "-1"),
+        (["decode", "igbvf", "status"], "give a register and its value"),
+        (["decode", "igbvf", "status", "0x1ffffffff"], "32"),
+        (["decode", "igbvf", "-d", "tx_date", "00"], "has no 'tx_date'; did you mean tx_data"),
+        (["decode", "igbvf", "-d", "tx_data", "xyz"], "is not hexadecimal"),
+        (["decode", "igbvf", "-d", "tx_data", "00ff"], "16"),
+        (["show", "/nowhere/x.py:Y"], "no such file"),
+        (["serve", "igbvf"], "--socket"),
+        (["serve", "igbvf", "igbvf", "--socket", "/tmp/a"], "2 devices but 1 sockets"),
+        (["serve", "igbvf", "--socket", "/nowhere/at/all.sock"], "/nowhere/at/all.sock"),
+        (["serve", "igbvf", "--socket", "/tmp/" + "x" * 120], "too long"),
+        (["serve", "igbvf", "--socket", "/tmp/a", "--net", "tapp:x"], "tapp"),
+        (["serve", "igbvf", "--socket", "/tmp/a", "--ports", "3"], "1, 2 or 4 ports"),
+        (["serve", "igbvf", "--socket", "/tmp/a", "--option", "vfs"], "NAME=VALUE"),
+        (["serve", "igbvf", "--socket", "/tmp/a", "--option", "vfs=9"], "vfs is one of"),
+        (["serve", "igbvf", "--socket", "/tmp/a", "--dma-wire", "x"], "qemu-10"),
+        (["ctl", "/nowhere.ctl", "link", "up"], "is `regmodel serve` running?"),
+        (["trace", "/nowhere.ctl"], "is `regmodel serve` running?"),
+        (["vm", "--", "true"], "name a --device"),
+        (["vm", "--device", "igbvf", "--kernel", "/nowhere/bzImage", "--", "true"], "no such kernel image"),
+        (["vm", "--device", "nic", "--", "true"], "unknown device"),
+    ],
+)
+def test_bad_input_gets_one_line_with_the_remedy(words: list[str], says: str) -> None:
+    text = regmodel(*words, status=2)
+    assert says in re.sub(r"\s+", " ", text.replace("│", " ")), text
+    if text.startswith("regmodel:"):
+        assert len(text.strip().splitlines()) == 1
+
+
+def test_a_socket_in_use_is_not_taken(tmp_path: Path) -> None:
+    with ServerProcess(["igbvf"], folder=tmp_path) as server:
+        text = refusal("serve", "igbvf", "--socket", str(server.sockets[0]))
+        assert "is in use" in text and "another --socket" in text
+        assert server.control().ask("stats")
+
+
+def test_no_qemu_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/nonexistent")
+    text = regmodel("vm", "--device", "igbvf", "--", "true", status=1)
+    last = text.strip().splitlines()[-1]
+    assert last.startswith("regmodel: ") and ("mmdebstrap" in last or "QEMU" in last)
+
+
+def test_ctl_steers_and_refuses_in_one_line(tmp_path: Path) -> None:
+    with ServerProcess(["igbvf", "igbvf"], folder=tmp_path) as server:
+        control = str(server.control_path)
+        assert regmodel("ctl", control, "vf", "0", "mac", "02:00:00:00:00:77") == ""
+        stats = json.loads(regmodel("ctl", "--json", control, "stats"))
+        assert stats["card"]["ports"][0]["pools"]["vf0"]["tx"]["frames"] == 0
+        for words, says in [
+            (["vf", "0", "mac", "02:00"], "02:00"),
+            (["vf", "99", "mac", "02:00:00:00:00:01"], "no VF 99"),
+            (["vf", "0", "vlan", "5000"], "5000"),
+            (["vf", "0", "spoofchk", "maybe"], "maybe"),
+            (["link", "sideways"], "sideways"),
+            (["dance"], "dance"),
+        ]:
+            assert says in refusal("ctl", control, *words, status=1)
+        assert server.alive
+
+
+def test_two_ports_are_numbered_as_the_guide_does(tmp_path: Path) -> None:
+    with ServerProcess(["igbvf"] * 4, ports=2, folder=tmp_path) as server:
+        ports = server.control().ask("stats")["card"]["ports"]
+        assert {"vf0", "vf2"} <= set(ports[0]["pools"]) and {"vf1", "vf3"} <= set(ports[1]["pools"])
+
+
+def test_eight_vfs_leave_no_pool_to_the_pf(tmp_path: Path) -> None:
+    with ServerProcess(["igbvf"] * 8, options={"vfs": "8"}, folder=tmp_path) as server:
+        pools = server.control().ask("stats")["card"]["ports"][0]["pools"]
+        assert sorted(pools) == [f"vf{n}" for n in range(8)]
+    with ServerProcess(["igbvf"] * 7, folder=tmp_path) as server:
+        pools = server.control().ask("stats")["card"]["ports"][0]["pools"]
+        assert len(pools) == 8
+
+
+def test_the_server_ends_well(tmp_path: Path) -> None:
+    server = ServerProcess(["igbvf"], folder=tmp_path)
+    server.start()
+    assert server.stop() == 0
+    assert not any(path.is_socket() for path in tmp_path.iterdir())
