@@ -15,8 +15,11 @@ from collections.abc import Sequence
 
 from emulators.vfio_user.messages import MAX_MSG_FDS
 
-RECEIVE = 65536
-"""Bytes per receive: some 1800 posted writes, a millisecond of work."""
+RECEIVE = 2048
+"""Bytes per receive: some 50 posted writes, less than 100 us of work. Whatever more a client has sent waits in its socket, so
+that the clients of other functions and the bursts of this one have their turn first. Only a longer message is taken at once."""
+SEND = 65536
+"""Bytes per send, at most, of messages that were queued one by one."""
 HIGH_WATER = 1 << 20
 """With more bytes than this to send, nothing more is read: a client that reads no replies gets no further ones."""
 _ANCILLARY = socket.CMSG_SPACE(MAX_MSG_FDS * 4)
@@ -36,6 +39,7 @@ class Stream:
         self.buffer = bytearray(2 * RECEIVE)
         self.view = memoryview(self.buffer)
         self._head = (self.view[:RECEIVE],)
+        self._want = RECEIVE
         self.start = self.end = 0
         self.fds: deque[tuple[int, list[int], bool]] = deque()
         """(end of the bytes they came with, descriptors, whether there were too many), by position in ``buffer``."""
@@ -46,22 +50,24 @@ class Stream:
 
     def receive(self) -> int | None:
         """Take in what there is. 0 is the end of the stream, None means nothing is there now. Raises OSError."""
-        end = self.end
-        if len(self.buffer) - end < RECEIVE:
-            self._make_room(end - self.start + RECEIVE)
+        end, want = self.end, self._want
+        if len(self.buffer) - end < want:
+            self._make_room(end - self.start + want)
             end = self.end
         try:
-            into = (self.view[end : end + RECEIVE],) if end else self._head
+            into = (self.view[end : end + want],) if end else self._head
             size, ancillary, flags, _ = self.sock.recvmsg_into(into, _ANCILLARY, _FLAGS)
         except (BlockingIOError, InterruptedError):
             return None
         self.end = end + size
+        self._want = max(want - size, RECEIVE)
         if ancillary or flags & _CTRUNC:
             self._take_fds(ancillary, bool(flags & _CTRUNC))
         return size
 
     def need(self, size: int) -> None:
-        """Make room for a message of ``size`` bytes that begins at ``start``."""
+        """Make room for a message of ``size`` bytes that begins at ``start``, and receive its rest at once."""
+        self._want = max(self.start + size - self.end, RECEIVE)
         if self.start + size > len(self.buffer):
             self._make_room(size + RECEIVE)
 
@@ -129,7 +135,7 @@ class Stream:
     def _gather(self) -> bytes | memoryview:
         """Join the entries at the head of the queue that carry no descriptors into one."""
         queue, parts, size = self._queue, [], 0
-        while queue and not queue[0][1] and size < RECEIVE:
+        while queue and not queue[0][1] and size < SEND:
             data = queue.popleft()[0]
             parts.append(data)
             size += len(data)

@@ -54,7 +54,8 @@ def test_any_cutting_of_the_bytes_gives_the_same_bytes(pair):
         piece = rng.randbytes(rng.choice((1, 40, 5000, 60000)))
         near.sendall(piece)
         sent += piece
-        stream.receive()
+        while stream.receive():
+            pass
         if rng.random() < 0.3:
             stream.need(rng.randrange(1, 300_000))
         taken = rng.randint(0, stream.end - stream.start)
@@ -63,6 +64,17 @@ def test_any_cutting_of_the_bytes_gives_the_same_bytes(pair):
     while stream.receive():
         pass
     assert got + bytes(stream.view[stream.start : stream.end]) == sent
+
+
+def test_one_receive_takes_a_share_and_the_whole_of_a_long_message(pair):
+    """A client that sends much does not keep other clients waiting; a long message does not come in crumbs."""
+    near, stream = pair
+    near.sendall(bytes(10 * RECEIVE))
+    assert stream.receive() == RECEIVE
+    stream.need(8 * RECEIVE)
+    assert stream.receive() == 7 * RECEIVE
+    stream.consume(8 * RECEIVE)
+    assert stream.receive() == RECEIVE
 
 
 def test_what_nobody_claims_is_closed(pair):
