@@ -6,34 +6,42 @@ PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# What the host needs: the lab is built with mmdebstrap; gcc resolves cited symbols; the rest is used by tests.
-DEBS    := python3-venv mmdebstrap debian-archive-keyring busybox-static zstd cpio xz-utils gcc libc6-dev libdpdk-dev \
-           linux-source-6.1 linux-headers-amd64 iproute2 iputils-ping tshark tcpdump
+# What the host needs: the lab is built with mmdebstrap; gcc, headers and sources prove what descriptions cite; the rest is
+# for tests against other people's programs.
+DEBS    := python3-venv mmdebstrap debian-archive-keyring zstd
+DEBS_TEST := gcc libc6-dev make xz-utils libdpdk-dev linux-source-6.1 linux-headers-amd64 iproute2 iputils-ping tshark tcpdump
 
 .PHONY: help setup demo test unit matrix bench lint docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: $(VENV)/.done lab  ## virtual environment and lab (QEMU, kernels, guest images), each once
-
-$(VENV)/.done: pyproject.toml
-	@missing=$$(dpkg-query -W -f='$${Package} $${Status}\n' $(DEBS) 2>&1 | grep -v 'install ok installed' | sed -E 's/.* ([^ ]+)$$/\1/' | wc -l); \
-	if [ "$$missing" != 0 ]; then echo "setup: installing Debian packages"; \
-	  $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBS) >/dev/null; fi
-	@echo "setup: virtual environment"
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -q -e '.[dev]'
-	@touch $@
-
-.PHONY: lab
-lab: $(VENV)/.done
+setup: $(VENV)/.done $(VENV)/.debs  ## virtual environment and the whole lab (QEMU, kernels, guest images), each once
 	@$(BIN)/python -m emulators.qemu.setup
 
-demo: setup  ## two guests with the stock igbvf, one emulated port: ping, a file by TCP, and what the driver said to the device
+$(VENV)/.done: pyproject.toml
+	@$(call install,$(DEBS))
+	@echo "setup: virtual environment"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)/.debs: Makefile $(VENV)/.done
+	@$(call install,$(DEBS_TEST))
+	@touch $@
+
+# Install the Debian packages that are missing; no root is needed where none is.
+define install
+missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || echo $$p; done); \
+if [ -n "$$missing" ]; then echo "setup: installing" $$missing; $(SUDO) apt-get update -qq && \
+  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+demo: $(VENV)/.done  ## two guests with the stock igbvf, one emulated port: ping, a file by TCP, and what the driver said to the device
+	@$(BIN)/python -m emulators.qemu.setup --minimal
 	@$(BIN)/python -m emulators.demo
 
-unit: $(VENV)/.done lint  ## everything that boots no guest
+unit: setup lint  ## everything that boots no guest
 	@$(BIN)/pytest -q -m 'not guest'
 
 test: setup lint  ## all kinds of test; guest cells on a pairwise-covering subset of the matrix

@@ -37,6 +37,7 @@ def vm(
 
     \b
     regmodel vm --device igbvf -- ip -s link show eth0
+    regmodel vm --device igbvf -- 'ip link set eth0 up; sleep 2; ethtool -S eth0'
     regmodel vm --device igbvf                          # a console; leave with `exit`
     regmodel vm --device igbvf --module ./igbvf.ko -- ethtool -i eth0
     regmodel vm --device igbvf --kernel ./bzImage --modules ./lib/modules/6.18.0 -- dmesg
@@ -69,7 +70,7 @@ def vm(
         )  # fmt: skip
         with machine as guest:
             if command:
-                status = guest.stream(shlex.join(command), _out(sys.stdout.fileno()), timeout)
+                status = guest.stream(command[0] if len(command) == 1 else shlex.join(command), _out(sys.stdout.fileno()), timeout)
             else:
                 from emulators.qemu.console import interact
 
