@@ -6,9 +6,10 @@ What lives here: offsets, fields, access, resets and their sources; data only. T
 Names are the datasheet's for the PF register that the VF sees its part of (the datasheet's own VF names put VT or VF in
 front: VTCTRL, VTEIMS); fields likewise.
 
-Reset domains. ``SOFTWARE`` is CTRL.RST, which does to the registers what a function level reset does: queues stop,
-interrupt causes and masks clear, the mailbox shows RSTD (the PF is up). Statistics survive both, which is why drivers keep
-a base value. After power-on the mailbox shows RSTI until the PF has announced itself.
+Reset domains. ``SOFTWARE`` is CTRL.RST, which does to the registers what a function level reset does: queues stop, and
+interrupt registers and the mailbox are reset (X550 datasheet, 4.2.3, "Virtual Function Resets"; the I350's 8.28.1 says it in
+one sentence). How queues are set up survives, statistics too, which is why drivers keep a base value. RSTI and RSTD speak of
+the PF: no reset of the VF touches them. After power-on the mailbox shows RSTI until the PF has announced itself.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ PF_Q = symbols("linux-source", f"{INTEL}/igb/e1000_82575.h", "E1000_")
 def DS(section: str) -> Document:
     """The datasheet of the 82576."""
     return Document("Intel 82576EB Gigabit Ethernet Controller Datasheet 2.63", section)
+
+
+def X550(section: str) -> Document:
+    """The datasheet of a later relative, where it says more about the same mechanism."""
+    return Document("Intel Ethernet Controller X550 Datasheet 333369-009", section)
 
 
 SELF_TEST = Reading("linux-source", f"{INTEL}/igb/igb_ethtool.c", "reg_test_82576, which bits store")
@@ -115,10 +121,9 @@ MAILBOX = (
         "pfu"   / RO[3](M("V2PMAILBOX_PFU"))             * "the PF owns the memory",
         "pfsts" / RC[4](M("V2PMAILBOX_PFSTS"))           * "a message of the PF is in the memory",
         "pfack" / RC[5](M("V2PMAILBOX_PFACK"))           * "the PF has read our message",
-        "rsti"  / RO[6](M("V2PMAILBOX_RSTI"))            * "the PF is in reset",
-        "rstd"  / RC[7](M("V2PMAILBOX_RSTD"))            * "the PF has come out of reset",
-        RSVD[...], R("V2PMAILBOX", 0), CORE, NUL,
-        reset={ResetCause.POWER_ON: 0x40, **dict.fromkeys(VF_RESET, 0x80)})         * "Virtual Function Mailbox",
+        "rsti"  / RO[6](M("V2PMAILBOX_RSTI")).sticky(*VF_RESET) * "the PF is in reset",
+        "rstd"  / RC[7](M("V2PMAILBOX_RSTD")).sticky(*VF_RESET) * "the PF has come out of reset",
+        RSVD[...], R("V2PMAILBOX", 0), X550("4.2.2.1"), CORE, NUL, reset=0x40)      * "Virtual Function Mailbox",
 )
 
 
@@ -175,11 +180,12 @@ def _receive(n: int, timestamp: bool) -> tuple[Construct, ...]:
             "ipv4_ipv6_udp_nfs" / RW[15] * "split behind MAC, IPv4, IPv6, UDP, NFS",
             "ipv6_tcp_nfs"  / RW[17] * "split behind MAC, IPv6, TCP, NFS",
             "ipv6_udp_nfs"  / RW[18] * "split behind MAC, IPv6, UDP, NFS",
-            RSVD[...], DS("8.10.3"), VF_MAP, reset=0x0006DBFE)                      * "Packet Split Receive Type",
-        "rdbal" / Reg32(at(0x00), "rdbal" / RW[31:7], RSVD[6:0], R("RDBAL", 0), SELF_TEST)
+            RSVD[...], DS("8.10.3"), VF_MAP, reset=0x0006DBFE, survives=VF_RESET)   * "Packet Split Receive Type",
+        "rdbal" / Reg32(at(0x00), "rdbal" / RW[31:7], RSVD[6:0], R("RDBAL", 0), SELF_TEST, survives=VF_RESET)
                                                                                     * "Receive Descriptor Base Low",
-        "rdbah" / Reg32(at(0x04), "rdbah" / RW[31:0], R("RDBAH", 0), SELF_TEST)     * "Receive Descriptor Base High",
-        "rdlen" / Reg32(at(0x08), "len" / RW[19:4] * "bytes, in 16", RSVD[...], R("RDLEN", 0), SELF_TEST)
+        "rdbah" / Reg32(at(0x04), "rdbah" / RW[31:0], R("RDBAH", 0), SELF_TEST, survives=VF_RESET)
+                                                                                    * "Receive Descriptor Base High",
+        "rdlen" / Reg32(at(0x08), "len" / RW[19:4] * "bytes, in 16", RSVD[...], R("RDLEN", 0), SELF_TEST, survives=VF_RESET)
                                                                                     * "Receive Descriptor Length",
         "srrctl" / Reg32(at(0x0C),
             "bsizepacket" / RW[6:0](B("SRRCTL_BSIZEPKT_MASK"))   * "size of a packet buffer in KiB",
@@ -191,7 +197,8 @@ def _receive(n: int, timestamp: bool) -> tuple[Construct, ...]:
                                       HDR_REPLICATION_LARGE_PKT=4, HDR_SPLIT_ALWAYS=5) * "format of descriptors",
             *stamp,
             "drop_en"     / RW[31](B("SRRCTL_DROP_EN"))          * "drop rather than wait for a descriptor",
-            RSVD[...], R("SRRCTL", 0), DS("8.10.2"), NUL, reset=0x400)              * "Split and Replication Receive Control",
+            RSVD[...], R("SRRCTL", 0), DS("8.10.2"), NUL, reset=0x400, survives=VF_RESET)
+                                                                                    * "Split and Replication Receive Control",
         "rdh" / Reg32(at(0x10), "rdh" / RO[15:0] * "next descriptor that hardware takes", RSVD[...], R("RDH", 0),
             Reading("linux-source", f"{INTEL}/igb/igb_ethtool.c", "reg_test_82576, RDH is read-only"))
                                                                                     * "Receive Descriptor Head",
@@ -201,13 +208,13 @@ def _receive(n: int, timestamp: bool) -> tuple[Construct, ...]:
             "rx_payload_dca_en"    / RW[7](PF_Q("DCA_RXCTRL_DATA_DCA_EN")),
             "rxdesc_read_ro_en"    / RW[9](PF_Q("DCA_RXCTRL_DESC_RRO_EN")),
             "cpuid"                / RW[31:24](PF_Q("DCA_RXCTRL_CPUID_MASK_82576")),
-            RSVD[...], R("DCA_RXCTRL", 0), why=DCA)                                 * "Rx DCA Control",
+            RSVD[...], R("DCA_RXCTRL", 0), why=DCA, survives=VF_RESET)              * "Rx DCA Control",
         "rdt" / Reg32(at(0x18), "rdt" / RW[15:0] * "behind the last descriptor that software gave", RSVD[...], R("RDT", 0))
                                                                                     * "Receive Descriptor Tail",
         "rxdctl" / Reg32(at(0x28),
-            "pthresh" / RW[4:0]   * "prefetch when fewer are left",
-            "hthresh" / RW[12:8]  * "prefetch only when as many are offered",
-            "wthresh" / RW[20:16] * "write back when as many are done",
+            "pthresh" / RW[4:0].sticky(*VF_RESET)   * "prefetch when fewer are left",
+            "hthresh" / RW[12:8].sticky(*VF_RESET)  * "prefetch only when as many are offered",
+            "wthresh" / RW[20:16].sticky(*VF_RESET) * "write back when as many are done",
             "enable"  / RW[25](B("RXDCTL_QUEUE_ENABLE"))          * "the queue runs",
             "swflush" / W1P[26](BASE1000)                         * "write back now",
             RSVD[...], R("RXDCTL", 0), DS("8.10.10"), CORE, NUL, reset=0x0001_0000) * "Receive Descriptor Control",
@@ -224,10 +231,11 @@ def _transmit(n: int) -> tuple[Construct, ...]:
         return Each(0x3800 + offset, 0x100, n)
 
     return (
-        "tdbal" / Reg32(at(0x00), "tdbal" / RW[31:7], RSVD[6:0], R("TDBAL", 0), SELF_TEST)
+        "tdbal" / Reg32(at(0x00), "tdbal" / RW[31:7], RSVD[6:0], R("TDBAL", 0), SELF_TEST, survives=VF_RESET)
                                                                                     * "Transmit Descriptor Base Low",
-        "tdbah" / Reg32(at(0x04), "tdbah" / RW[31:0], R("TDBAH", 0), SELF_TEST)     * "Transmit Descriptor Base High",
-        "tdlen" / Reg32(at(0x08), "len" / RW[19:4] * "bytes, in 16", RSVD[...], R("TDLEN", 0), SELF_TEST)
+        "tdbah" / Reg32(at(0x04), "tdbah" / RW[31:0], R("TDBAH", 0), SELF_TEST, survives=VF_RESET)
+                                                                                    * "Transmit Descriptor Base High",
+        "tdlen" / Reg32(at(0x08), "len" / RW[19:4] * "bytes, in 16", RSVD[...], R("TDLEN", 0), SELF_TEST, survives=VF_RESET)
                                                                                     * "Transmit Descriptor Length",
         "tdh" / Reg32(at(0x10), "tdh" / RW.volatile[15:0] * "next descriptor that hardware takes", RSVD[...], R("TDH", 0))
                                                                                     * "Transmit Descriptor Head",
@@ -237,23 +245,23 @@ def _transmit(n: int) -> tuple[Construct, ...]:
             "txdesc_wbro_en"       / RW[11](B("DCA_TXCTRL_TX_WB_RO_EN")),
             "txdata_read_ro_en"    / RW[13](PF_Q("DCA_TXCTRL_DATA_RRO_EN")),
             "cpuid"                / RW[31:24](PF_Q("DCA_TXCTRL_CPUID_MASK_82576")),
-            RSVD[...], R("DCA_TXCTRL", 0), CORE, reset=0x2A00, why=DCA)             * "Tx DCA Control",
+            RSVD[...], R("DCA_TXCTRL", 0), CORE, reset=0x2A00, why=DCA, survives=VF_RESET) * "Tx DCA Control",
         "tdt" / Reg32(at(0x18), "tdt" / RW[15:0] * "behind the last descriptor that software gave", RSVD[...], R("TDT", 0))
                                                                                     * "Transmit Descriptor Tail",
         "txdctl" / Reg32(at(0x28),
-            "pthresh"  / RW[4:0]   * "prefetch when fewer are left",
-            "hthresh"  / RW[12:8]  * "prefetch only when as many are offered",
-            "wthresh"  / RW[20:16] * "write back when as many are done",
+            "pthresh"  / RW[4:0].sticky(*VF_RESET)   * "prefetch when fewer are left",
+            "hthresh"  / RW[12:8].sticky(*VF_RESET)  * "prefetch only when as many are offered",
+            "wthresh"  / RW[20:16].sticky(*VF_RESET) * "write back when as many are done",
             "enable"   / RW[25](B("TXDCTL_QUEUE_ENABLE"))         * "the queue runs",
             "swflsh"   / W1P[26](BASE1000)                        * "write back now",
-            "priority" / RW[27](PF_B("TXDCTL_PRIORITY"))             * "goes before the other queues",
+            "priority" / RW[27](PF_B("TXDCTL_PRIORITY")).sticky(*VF_RESET) * "goes before the other queues",
             RSVD[...], R("TXDCTL", 0), CORE)                                        * "Transmit Descriptor Control",
         "tdwbal" / Reg32(at(0x38),
             "head_wb_en" / RW[0]     * "write the head to memory instead of descriptors",
             "wb_on_eitr" / RW[1]     * "write it when the interrupt is sent",
             "headwb_low" / RW[31:2]  * "where, in 4 bytes",
-            PF_R("TDWBAL", 0), VF_MAP)                                              * "Tx Head Write-back Low",
-        "tdwbah" / Reg32(at(0x3C), "headwb_high" / RW[31:0], PF_R("TDWBAH", 0), VF_MAP)
+            PF_R("TDWBAL", 0), VF_MAP, survives=VF_RESET)                           * "Tx Head Write-back Low",
+        "tdwbah" / Reg32(at(0x3C), "headwb_high" / RW[31:0], PF_R("TDWBAH", 0), VF_MAP, survives=VF_RESET)
                                                                                     * "Tx Head Write-back High",
     )
 # fmt: on

@@ -45,6 +45,7 @@ class Bench:
         self.irqs = 0
         self.link = self
         self.up = True
+        self.vfs = 7
         self.vf = IgbVf(IGBVF, self, self)
 
     def irq(self, vector: int) -> None:

@@ -57,8 +57,9 @@ def test_mailbox_bits_do_what_the_handshake_relies_on(device: Device) -> None:
     bank = Bank(device.bars[0])
     assert bank.read(0xC40, 4) == 0x40, "the PF is in reset until it says otherwise"
     for cause in (ResetCause.FLR, ResetCause.SOFTWARE):
+        bank["v2pmailbox"].set(rsti=0, rstd=1, pfsts=1, pfack=1, vfu=1)
         bank.reset(cause)
-        assert (bank.read(0xC40, 4), bank.read(0xC40, 4)) == (0x80, 0), "RSTD is seen once"
+        assert (bank.read(0xC40, 4), bank.read(0xC40, 4)) == (0x80, 0), "RSTD is the PF's, and is seen once"
     bank.write(0xC40, 4, 0x4)
     assert bank.read(0xC40, 4) == 0x4, "VFU sticks"
     bank.write(0xC40, 4, 0x1)
@@ -142,3 +143,19 @@ def test_messages_as_drivers_send_them(name: str, words: str, expected: dict[str
     assert {field: value for field, value in header.items() if value} == {f: v for f, v in expected.items() if v}
     assert set(expected) <= set(header)
     assert schema.build(message) == bytes.fromhex(words)
+
+
+@BOTH
+@pytest.mark.parametrize("cause", [ResetCause.FLR, ResetCause.SOFTWARE])
+def test_a_reset_of_the_vf_stops_queues_and_leaves_how_they_are_set_up(device: Device, cause: ResetCause) -> None:
+    bank = Bank(device.bars[0])
+    kept = {"rdbal": 0x1000, "rdlen": 0x400, "srrctl": 0x8200_0002, "rxctl": 0x200, "txctl": 0x2200, "tdbah": 1, "tdlen": 0x80}
+    gone = {"ivar0": 0x8081, "ivar_misc": 0x82, "eims": 7, "eiac": 7, "eiam": 7, "eitr": 0x1E8}
+    for name, value in {**kept, **gone, "rxdctl": 0x0201_0810, "txdctl": 0x0A01_0000}.items():
+        bank.write(bank[name].offset, 4, value)
+    bank.reset(cause)
+    assert {name: bank[name].value for name in kept} == kept
+    assert {name: bank[name].value for name in gone} == dict.fromkeys(gone, 0)
+    assert (bank["rxdctl"].value, bank["txdctl"].value) == (0x0001_0810, 0x0801_0000), "disabled; thresholds stay"
+    bank.reset(ResetCause.POWER_ON)
+    assert (bank["rxdctl"].value, bank["txctl"].value) == (0x0001_0000, 0x2A00)

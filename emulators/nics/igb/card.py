@@ -88,6 +88,11 @@ class IgbSlot:
         self.model: Model | None = None
 
     @property
+    def vfs(self) -> int:
+        """How many VFs its port has enabled."""
+        return len(self.port.pools)
+
+    @property
     def packets(self) -> Pool:
         return self.pool
 

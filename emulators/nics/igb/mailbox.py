@@ -115,19 +115,27 @@ class VfMailbox:
     # -- resets
 
     def pf_resets(self) -> None:
-        """The PF was reset: RSTI tells the VF for as long as it lasts. Here: the PF loses the buffer."""
-        self._control.set(rsti=1, rstd=0, pfu=0)
+        """The PF was reset, and the mailbox with it: RSTI tells the VF for as long as that lasts, all else is gone.
+
+        That the words are gone, too, is QEMU's reading (``igb_core_reset``).
+        """
+        self._control.set(rsti=1, rstd=0, pfu=0, vfu=0, pfsts=0, pfack=0)
+        self.write((0,) * WORDS)
 
     def pf_is_back(self) -> None:
         """The PF wrote CTRL_EXT.PFRSTD: RSTI ends, and RSTD says so until it is read."""
         self._control.set(rsti=0, rstd=1)
 
     def vf_resets(self, *, pf_in_reset: bool) -> None:
-        """The VF was reset, after its register file took on reset values, which say RSTD unless the PF is in reset.
+        """The VF was reset, after its register file took on its reset values: nobody owns the buffer.
 
-        Here: nobody owns the buffer then, and what the VF had asked for before is forgotten.
+        RSTI and RSTD speak of the PF. Only where they are lost with the rest, at power-on, the PF has to announce itself
+        anew (X550 datasheet, 4.2.2.1). Here: what the VF had asked for before is forgotten.
         """
-        self._control.set(vfu=0, pfu=0, rsti=int(pf_in_reset), rstd=int(not pf_in_reset))
+        if pf_in_reset:
+            self._control.set(rsti=1, rstd=0)
+        elif self._control.get("rsti"):
+            self._control.set(rsti=0, rstd=1)
         bit = 1 << self.vf
         self.events.requests &= ~bit
         self.events.acks &= ~bit

@@ -42,6 +42,10 @@ class VfSlot(Protocol):
     pool: Pool
 
     @property
+    def vfs(self) -> int:
+        """How many VFs the PF has enabled."""
+
+    @property
     def link(self) -> VfLink: ...
 
     def mailbox(self, bank: Bank, interrupt: Interrupt) -> VfMailbox:
@@ -81,7 +85,7 @@ class IgbVf:
 
     def link_changed(self, up: bool, speed: int = 1000) -> None:
         """Show the link in STATUS; ``speed`` in Mbit/s. A VF gets no interrupt for it: the PF sends a message."""
-        self.bank["status"].set(lu=int(up), fd=1, speed=SPEEDS[speed])
+        self.bank["status"].set(lu=int(up), fd=1, speed=SPEEDS[speed], num_vfs=self.slot.vfs, iov_mode=1)
 
     def wake(self) -> None:
         """The PF let the VF transmit (VFTE): rings that waited for it go on."""

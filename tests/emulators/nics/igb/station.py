@@ -57,6 +57,7 @@ class FakePool:
 class FakeSlot:
     pool: Any
     up: bool = True
+    vfs: int = 7
     resets: list[ResetCause] = field(default_factory=list)
     interrupt: Callable[[], None] | None = None
 

@@ -12,6 +12,7 @@ from emulators.pci.function import PciFunction
 from regmodel.devices.igbvf import IGBVF, IGBVF_I350
 from regmodel.errors import StateError, UsageError
 from regmodel.function import Buffer, ResetCause
+from tests.emulators.nics.igb.station import FakeHost
 from tests.emulators.nics.igb.vf_driver import (
     CTS,
     MSG_ACK,
@@ -273,3 +274,13 @@ def test_a_built_vf_sees_the_link_and_the_mailbox(bench: Bench) -> None:
 def test_queues_drop_rather_than_block_the_port(bench: Bench) -> None:
     function = PciFunction(IGBVF, bench.loop, bench.card.slots[0], name="vf0")
     assert function.model.queue_drop_enable  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("vfs", [1, 7, 8])
+def test_status_says_how_many_vfs_the_port_has(benches: Benches, vfs: int) -> None:
+    slot = benches(vfs=vfs).card.slots[0]
+    model = slot.build(FakeHost(slot.pool))
+    status = model.banks[0]["status"]
+    assert (status.get("num_vfs"), status.get("iov_mode"), status.get("gio_master_enable")) == (vfs, 1, 1)
+    model.reset(ResetCause.BUS)
+    assert (status.get("num_vfs"), status.get("iov_mode")) == (vfs, 1)

@@ -103,9 +103,12 @@ def test_the_words_are_shared_and_the_last_reply_stays(pair: Pair) -> None:
 
 
 def test_a_reset_of_the_pf_shows_until_it_is_over(pair: Pair) -> None:
+    pair.bank.write(VMBMEM, 4, 7)
+    pair.box.write_p2v(mbx.STS)
     pair.write(VFU)
     pair.box.pf_resets()
-    assert pair.read() & RSTI and pair.read() & RSTI
+    assert pair.read() == RSTI and pair.read() == RSTI
+    assert pair.box.words == (0,) * 16
     pair.box.pf_is_back()
     assert pair.read() & (RSTI | RSTD) == RSTD
     assert pair.read() & (RSTI | RSTD) == 0
@@ -113,14 +116,24 @@ def test_a_reset_of_the_pf_shows_until_it_is_over(pair: Pair) -> None:
 
 @pytest.mark.parametrize("cause", [ResetCause.FLR, ResetCause.SOFTWARE, ResetCause.BUS])
 def test_a_reset_of_the_vf_is_told_to_the_pf_and_frees_the_buffer(pair: Pair, cause: ResetCause) -> None:
+    pair.box.write_p2v(mbx.STS | mbx.ACK)
     pair.write(VFU | REQ)
     pair.bank.reset(cause)
     pair.box.vf_resets(pf_in_reset=False)
-    assert pair.read() == RSTD
+    assert pair.read() == (RSTD if cause is ResetCause.BUS else 0), "RSTD speaks of the PF, not of the VF"
     assert (pair.events.requests, pair.events.resets) == (0, 1 << 2)
     pair.bank.reset(cause)
     pair.box.vf_resets(pf_in_reset=True)
     assert pair.read() == RSTI
+
+
+@pytest.mark.parametrize("cause", [ResetCause.FLR, ResetCause.SOFTWARE])
+def test_a_vf_that_resets_itself_still_learns_of_the_reset_of_its_pf(pair: Pair, cause: ResetCause) -> None:
+    pair.box.pf_resets()
+    pair.box.pf_is_back()
+    pair.bank.reset(cause)
+    pair.box.vf_resets(pf_in_reset=False)
+    assert (pair.read(), pair.read()) == (RSTD, 0)
 
 
 def test_an_observer_sees_both_directions(pair: Pair) -> None:
