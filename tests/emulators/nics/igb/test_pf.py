@@ -378,9 +378,11 @@ def test_a_reset_of_the_pf_is_seen_and_recovered_from(bench: Bench) -> None:
     bench.port.control("vf", "1", "vlan", "9")
     assert a.set_vlan(7) and a.set_multicast([3])
     macs = a.slot.pool.macs
+    heard: list[tuple[str, int]] = []
+    bench.card.on_mailbox = lambda name, sender, words: heard.append((name, words[0]))
     bench.port.control("pf-reset")
-    assert a.bank.read(VMBMEM, 4) == 0x100, "pinged without CTS"
-    assert a.bank.read(V2PMAILBOX, 4) & RSTI
+    assert heard == [("vf0", 0x100), ("vf1", 0x100)], "pinged without CTS"
+    assert a.bank.read(V2PMAILBOX, 4) == RSTI and a.bank.read(VMBMEM, 4) == 0
     assert not a.slot.pool.receive_enable and not a.slot.pool.transmit_enable
     assert not bench.pf.link_of(0)
     with pytest.raises(Stuck, match="in reset"):
