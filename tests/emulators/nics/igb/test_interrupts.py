@@ -115,6 +115,20 @@ def test_a_queue_without_a_valid_entry_does_not_interrupt(vf: Station) -> None:
     assert vf.pool.sent and vf.host.irqs == [] and vf.read("eicr") == 0
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_before_ivar_is_written_nothing_has_a_vector(vf: Station, reset: bool) -> None:
+    vf = vf if reset else Station()
+    if reset:
+        vf.vf.reset(ResetCause.SOFTWARE)
+    vf.start_tx()
+    vf.start_rx()
+    vf.data(bytes(60))
+    vf.ring()
+    vf.deliver(bytes(60))
+    vf.vf.mailbox_interrupt()
+    assert vf.pool.sent and vf.take() and vf.read("eicr") == 0
+
+
 def test_mailbox_events_go_where_ivar_misc_says(vf: Station) -> None:
     vf.write("eims", 7)
     assert vf.slot.interrupt is not None

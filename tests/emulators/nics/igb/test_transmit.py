@@ -199,6 +199,13 @@ def test_tail_beyond_the_ring(vf: Station) -> None:
     assert vf.pool.sent == [FRAME]
 
 
+def test_head_beyond_the_ring(vf: Station) -> None:
+    vf.write("tdh", 64)
+    vf.data(FRAME)
+    vf.ring()
+    assert vf.host.diagnosed["tx-tail-beyond-ring"] == 1 and vf.pool.sent == []
+
+
 def test_a_ring_of_length_zero(vf: Station) -> None:
     vf.write("tdlen", 0)
     vf.data(FRAME)
@@ -264,6 +271,20 @@ def test_a_packet_without_end_is_dropped_at_its_end() -> None:
     vf.ring()
     assert vf.pool.sent == [FRAME] and vf.host.diagnosed["tx-packet-too-long"] == 1
     assert vf.read("tdh") == 8
+
+
+@pytest.mark.parametrize(("octets", "sent"), [(9728, 2), (9729, 1)])
+def test_the_longest_packet(octets: int, sent: int) -> None:
+    """One descriptor or several: the same limit, for the second packet as for the first."""
+    vf = Station().start()
+    for size in (100, octets):
+        vf.data(bytes(size // 2), eop=0, at=0x40000)
+        vf.data(bytes(size - size // 2), at=0x50000)
+    vf.ring()
+    assert len(vf.pool.sent) == sent
+    vf.data(bytes(octets), at=0x40000)
+    vf.ring()
+    assert len(vf.pool.sent) == 2 * sent - 1 and len(vf.done()) == 5
 
 
 def test_a_packet_of_absurdly_many_segments_is_dropped(vf: Station) -> None:
