@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from construct import Array, Bytes, Int32ul
 
-from regmodel.access import RC, RO, RSVD, RW, RWO, W1P
+from regmodel.access import RC, RO, RS, RSVD, RW, RWO, W1P
 from regmodel.bank import Bank, Cause, Path
+from regmodel.conformance.oracle import Oracle
 from regmodel.errors import StateError
 from regmodel.function import ResetCause
 from regmodel.registers import UNIMPLEMENTED, Alias32, Bar, Command32, Doorbell32, Each, Pair32, Policy, Reg32, Wide, Window
@@ -165,6 +166,29 @@ def test_windows_are_memory_of_any_size(bank: Bank) -> None:
     assert (bank.read(0x80, 4), bank.read(0x2000, 4)) == (0, 0xAB00), "one window survives, the other does not"
     bank.reset(ResetCause.BUS)
     assert bank.read(0x2000, 4) == 0
+
+
+def test_write_once_counts_from_a_reset_that_reaches_it() -> None:
+    bar = Bar("b", 8, "lock" / Reg32(0, "a" / RWO[0], "b" / RWO[1].sticky(ResetCause.FLR), RSVD[...]))
+    for one in (Bank(bar), Oracle(bar)):
+        one.write(0, 4, 0)
+        one.write(0, 4, 3)
+        assert one.read(0, 4) == 0, "a 0 was written, once"
+        one.reset(ResetCause.FLR)
+        one.write(0, 4, 3)
+        assert one.read(0, 4) == 1, "the reset did not reach b"
+        one.reset(ResetCause.BUS)
+        one.write(0, 4, 2)
+        one.write(0, 4, 1)
+        assert one.read(0, 4) == 2
+
+
+def test_a_doorbell_stores_nothing_whatever_its_fields_say() -> None:
+    bar = Bar("b", 8, "bell" / Doorbell32(0, "a" / RS[3:0], "b" / RC[4], RSVD[...]))
+    for one in (Bank(bar), Oracle(bar)):
+        one.poke(0, 4, 0xFF)
+        one.write(0, 4, 0xFF)
+        assert (one.read(0, 4), one.peek(0, 4), one.read(0, 4)) == (0, 0, 0)
 
 
 def test_a_wide_access_can_be_refused() -> None:
