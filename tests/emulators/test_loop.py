@@ -83,6 +83,19 @@ class TestBursts:
         os.close(near)
         os.close(far)
 
+    def test_descriptors_are_looked_at_after_each_burst(self, loop):
+        """A register access waits for one burst of one function at most, however many functions are busy."""
+        near, far = os.pipe2(os.O_NONBLOCK)
+        order = []
+        loop.add(near, lambda: order.append(os.read(near, 10)))
+        for i in range(5):
+            loop.defer(lambda i=i: (order.append(i), i == 0 and os.write(far, b"x"))[0] is not None)
+        loop.settle()
+        assert order == [0, b"x", 1, 2, 3, 4]
+        loop.remove(near)
+        os.close(near)
+        os.close(far)
+
     def test_fair(self, loop):
         order = []
         for name in "ab":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from .device import TestDevice
 
 
 def open_fds() -> set[int]:
-    """The descriptors of this process."""
+    """The descriptors of this process; those that garbage of earlier tests holds are given back first."""
+    gc.collect()
     return {fd for fd in (int(entry.name) for entry in Path("/proc/self/fd").iterdir()) if _is_open(fd)}
 
 
