@@ -82,6 +82,25 @@ class ServerProcess:
         """A new connection to its control socket."""
         return ControlClient(self.control_path)
 
+    def save_evidence(self, folder: Path) -> None:
+        """Put what it knows into a failure folder: log, counters, and the last accesses of each function, decoded."""
+        import json
+
+        from emulators.control.decoder import Decoder
+        from emulators.control.protocol import EVENT_FIELDS
+        from regmodel.catalogue import find
+
+        (folder / "server.log").write_bytes(self.log.read_bytes())
+        if not self.alive:
+            return
+        with self.control() as client:
+            (folder / "stats.json").write_text(json.dumps(client.ask("stats"), indent=1))
+            for function in client.ask("hello")["functions"]:
+                rows = client.ask("recent", function=function["name"], count=4096)
+                events = [{"event": "access", **dict(zip(EVENT_FIELDS["access"], row, strict=True))} for row in rows]
+                lines = Decoder({function["name"]: find(function["device"])}).lines(events)
+                (folder / f"trace-{function['name']}.txt").write_text("\n".join(lines) + "\n")
+
     @property
     def pid(self) -> int:
         assert self._process is not None

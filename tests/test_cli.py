@@ -148,3 +148,29 @@ def test_the_server_ends_well(tmp_path: Path) -> None:
     server.start()
     assert server.stop() == 0
     assert not any(path.is_socket() for path in tmp_path.iterdir())
+
+
+def test_packets_and_events_are_saved_for_other_tools(tmp_path: Path) -> None:
+    packets, events = tmp_path / "packets.pcapng", tmp_path / "events.jsonl"
+    net = "gen:rate=500,size=100,flows=3,seed=7,dst=ff:ff:ff:ff:ff:ff"
+    with ServerProcess(["igbvf"], nets=[net], folder=tmp_path) as server:
+        files = ["--pcapng", str(packets), "--save", str(events)]
+        regmodel("trace", str(server.control_path), "--events", "packet", "--count", "200", *files)
+    seen = subprocess.run(["tshark", "-r", str(packets), "-T", "fields", "-e", "frame.len"], capture_output=True, text=True)
+    lengths = seen.stdout.split()
+    assert len(lengths) == 200 and set(lengths) <= {"96", "100"}, seen.stderr
+    decoded = regmodel("trace", str(events))
+    assert decoded.count("uplink") == 100 and decoded.count("packet out") == 100
+    assert "is no trace" in refusal("trace", str(packets))
+
+
+def test_the_wheel_has_all_that_it_needs(tmp_path: Path) -> None:
+    import zipfile
+
+    root = Path(__file__).parent.parent
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--disable-pip-version-check", "-w", str(tmp_path)]
+    subprocess.run([*pip, str(root)], check=True, capture_output=True)
+    names = zipfile.ZipFile(next(tmp_path.glob("regmodel-*.whl"))).namelist()
+    for name in ("regmodel/py.typed", "regmodel/bars/igbvf.py", "emulators/qemu/guest/init.sh", "drivers/__init__.py"):
+        assert name in names
+    assert not [name for name in names if name.startswith(("tests/", "docs/"))]

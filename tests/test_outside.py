@@ -112,7 +112,8 @@ def test_own_device_kernel_and_driver_in_one_command(regmodel, own_kernel, own_i
     script = "ip link set eth0 up; sleep 2; dmesg | grep igbvf; ethtool -i eth0; lspci -nnv; uname -r; exit 7"
     command = [
         "vm", "--device", "acme-vf", "--kernel", str(own_kernel[0]), "--modules", str(own_kernel[1]),
-        "--module", str(own_igbvf), "--trace", str(saved), "--share", str(tmp_path), "--", "sh", "-c", f"({script}) > /mnt/share/said 2>&1",
+        "--module", str(own_igbvf), "--trace", str(saved), "--share", str(tmp_path),
+        "--", "sh", "-c", f"({script}) > /mnt/share/said 2>&1",
     ]  # fmt: skip
     regmodel(*command, status=7)
     said = (tmp_path / "said").read_text()

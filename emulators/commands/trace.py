@@ -56,7 +56,7 @@ def trace(
         if save is not None:
             stream = _saving(stream, stack.enter_context(save.open("w")), hello)
         if pcapng is not None:
-            stream = _capturing(stream, pcapng, stack)
+            stream = _capturing(stream, pcapng, stack, hello.get("now", 0))
         for line in decoder.lines(stream):
             print(line, flush=sys.stdout.isatty())
 
@@ -101,12 +101,19 @@ def _saved(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     return hello, (json.loads(line) for line in lines)
 
 
-def _capturing(events: Iterable[dict[str, Any]], path: Path, stack: ExitStack) -> Iterator[dict[str, Any]]:
-    from scapy.utils import PcapNgWriter
+def _capturing(events: Iterable[dict[str, Any]], path: Path, stack: ExitStack, now: int) -> Iterator[dict[str, Any]]:
+    """Packets go to the file, with the time of day; all else is passed on. ``now``: the server's clock at this moment, ns."""
+    import time
 
-    writer = stack.enter_context(PcapNgWriter(str(path)))
+    from emulators.fabric.backends.pcap import open_writer, write_frame
+
+    try:
+        writer = open_writer(str(path))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    stack.callback(writer.close)
+    shift = time.time_ns() - now
     for event in events:
         if event["event"] == "packet":
-            writer.write_packet(bytes.fromhex(event["data"]), sec=event["t"] // 10**9, usec=event["t"] // 1000 % 10**6)
-        else:
-            yield event
+            write_frame(writer, event["t"] + shift, bytes.fromhex(event["data"]))
+        yield event

@@ -58,19 +58,21 @@ def vm(
     own = {path.name.split(".ko")[0].replace("-", "_") for path in module}
     wanted = [m for m in wanted if not (isinstance(m, str) and m.replace("-", "_") in own)]
     with ExitStack() as stack:
-        sockets = list(socket)
+        sockets, lab = list(socket), Lab()
         if device:
             server = stack.enter_context(ServerProcess(device, nets=net, ports=ports))
             sockets = [*server.sockets, *sockets]
+            lab.on_failure("server", server.save_evidence)
             if trace is not None:
                 stack.enter_context(_recording(server.control_path, trace))
-        machine = Lab().vm(
+        machine = lab.vm(
             devices=[VfioUser(str(path)) for path in sockets], modules=wanted, kernel=_kernel(kernel), modules_dir=modules,
             memory=memory, cpus=cpus, viommu=viommu, root_port=hotplug, share=share, rootfs=rootfs, kits=kit, append=append,
         )  # fmt: skip
         with machine as guest:
             if command:
-                status = guest.stream(command[0] if len(command) == 1 else shlex.join(command), _out(sys.stdout.fileno()), timeout)
+                line = command[0] if len(command) == 1 else shlex.join(command)
+                status = guest.stream(line, _out(sys.stdout.fileno()), timeout)
             else:
                 from emulators.qemu.console import interact
 

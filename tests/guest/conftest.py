@@ -6,7 +6,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ class Bench:
     def serve(self, count: int = 1, **more: Any) -> ServerProcess:
         """Serve ``count`` VFs of one card in a process of its own."""
         self.server = self._stack.enter_context(ServerProcess([self.device] * count, **more))
-        self.lab.on_failure("server", self._keep)
+        self.lab.on_failure("server", self.server.save_evidence)
         return self.server
 
     def guest(self, *vfs: int, **more: Any) -> VM:
@@ -66,25 +65,6 @@ class Bench:
 
         threading.Thread(target=read, daemon=True).start()
         return heard
-
-    def _keep(self, folder: Path) -> None:
-        """Add the server's log, counters and last accesses, decoded, to a failure folder."""
-        import json
-
-        from emulators.control.decoder import Decoder
-        from emulators.control.protocol import EVENT_FIELDS
-        from regmodel.catalogue import find
-
-        (folder / "server.log").write_bytes(self.server.log.read_bytes())
-        if not self.server.alive:
-            return
-        with self.server.control() as client:
-            (folder / "stats.json").write_text(json.dumps(client.ask("stats"), indent=1))
-            for function in client.ask("hello")["functions"]:
-                rows = client.ask("recent", function=function["name"], count=4096)
-                events = [{"event": "access", **dict(zip(EVENT_FIELDS["access"], row, strict=True))} for row in rows]
-                decoder = Decoder({function["name"]: find(function["device"])})
-                (folder / f"trace-{function['name']}.txt").write_text("\n".join(decoder.lines(events)) + "\n")
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ class Pcap:
         self._wall = time.time_ns() - loop.now()
         try:
             if self.target is not None:
-                self._writer = _writer(self.target)
+                self._writer = open_writer(self.target)
             if self.source is not None:
                 self._reader = _reader(self.source)
         except (OSError, ValueError) as error:
@@ -111,12 +111,8 @@ class Pcap:
             return False
         for _ in range(min(BURST, len(self._queue))):
             when, frame = self._queue.popleft()
-            second, ns = divmod(when, 1_000_000_000)
             try:
-                if self.target is not None and _is_ng(self.target):
-                    self._writer.write_packet(frame, sec=when / 1e9)
-                else:
-                    self._writer.write_packet(frame, sec=second, usec=ns)
+                write_frame(self._writer, when, frame)
             except OSError:
                 self.counts["failed"] += 1
             else:
@@ -171,7 +167,8 @@ def _is_ng(name: str) -> bool:
     return name.endswith((".pcapng", ".ntar"))
 
 
-def _writer(name: str) -> RawPcapNgWriter | RawPcapWriter:
+def open_writer(name: str) -> RawPcapNgWriter | RawPcapWriter:
+    """A new capture file for Ethernet frames; pcapng by its suffix, else pcap with ns. Raises ValueError, one line."""
     from scapy.utils import RawPcapNgWriter, RawPcapWriter
 
     try:
@@ -180,6 +177,15 @@ def _writer(name: str) -> RawPcapNgWriter | RawPcapWriter:
         raise ValueError(f"cannot write {name} ({error.strerror})") from None
     writer.write_header(None)
     return writer
+
+
+def write_frame(writer: RawPcapNgWriter | RawPcapWriter, when: int, frame: bytes) -> None:
+    """Append a frame captured at ``when``, ns since 1970. scapy's pcapng takes seconds only, in its own resolution."""
+    second, ns = divmod(when, 1_000_000_000)
+    if type(writer).__name__ == "RawPcapNgWriter":
+        writer.write_packet(frame, sec=when / 1e9)
+    else:
+        writer.write_packet(frame, sec=second, usec=ns)
 
 
 def _reader(name: str) -> RawPcapReader:
