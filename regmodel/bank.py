@@ -59,6 +59,7 @@ Record: TypeAlias = tuple[int, Cause, "Path | None", int, int, int]
 
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _ALL = (1 << 64) - 1
+_READ, _WRITE = Cause.READ, Cause.WRITE  # members of an enumeration are found through its metaclass, which takes a while
 
 
 class _Selected(MutableSequence[int]):
@@ -110,6 +111,7 @@ class Cell:
         "once",
         "ones",
         "pair",
+        "partial",
         "partner",
         "path",
         "plain",
@@ -157,6 +159,7 @@ class Cell:
             self.readable = self.rc = self.rs = 0
         self.plain = not (self.once or self.w1c or self.w0c or self.w1s or self.w1t or self.pulse or self.doorbell)
         self.status = entry.status
+        self.partial = entry.status is not Status.IMPLEMENTED
         self.banked = False
         self.pair: tuple[Cell, Cell] | None = None
         self.partner = False
@@ -317,11 +320,11 @@ class Bank:
         state = cell.store[cell.index]
         value: int = state & cell.readable
         cell.reads += 1
-        record = (self.now(), Cause.READ, cell.path, offset, size, value)
+        record = (self.now(), _READ, cell.path, offset, size, value)
         self.ring.append(record)
         if self.observer is not None:
             self.observer(record)
-        if cell.rc or cell.rs or cell.on_read or cell.status is not Status.IMPLEMENTED:
+        if cell.rc or cell.rs or cell.on_read or cell.partial:
             self._after_read(cell, state, _ALL, size)
         return value
 
@@ -331,7 +334,7 @@ class Bank:
         if cell is None or cell.size != size:
             self._write_odd(offset, size, value)
             return
-        record = (self.now(), Cause.WRITE, cell.path, offset, size, value)
+        record = (self.now(), _WRITE, cell.path, offset, size, value)
         self.ring.append(record)
         if self.observer is not None:
             self.observer(record)
@@ -353,16 +356,16 @@ class Bank:
             new = value & lanes
         else:
             new = self._apply(cell, old, value & lanes, lanes)
-        if (value ^ old) & cell.reserved & lanes or cell.status is not Status.IMPLEMENTED:
+        if (value ^ old) & cell.reserved & lanes or cell.partial:
             self._complain(cell, value)
         if cell.on_write:
             if cell.pair is None:
                 for hook in cell.on_write:
-                    hook(cell.path, old, new, size, Cause.WRITE)
+                    hook(cell.path, old, new, size, _WRITE)
             elif not cell.partner:
                 low = cell.pair[0].value
                 for hook in cell.on_write:
-                    hook(cell.path, old << 32 | low, new << 32 | low, size, Cause.WRITE)
+                    hook(cell.path, old << 32 | low, new << 32 | low, size, _WRITE)
 
     def _apply(self, cell: Cell, old: int, value: int, lanes: int) -> int:
         """The axes other than store. Returns the new value with written pulse bits still in it."""
@@ -384,10 +387,10 @@ class Bank:
         new = (state & ~(cell.rc & lanes)) | (cell.rs & lanes)
         if new != state:
             cell.store[cell.index] = new
-        if cell.status is not Status.IMPLEMENTED:
+        if cell.partial:
             self._complain(cell, state)
         for hook in cell.on_read:
-            hook(cell.path, state, new, size, Cause.READ)
+            hook(cell.path, state, new, size, _READ)
 
     # -- accesses that are not exactly one register ------------------------------------------------------------------
 
@@ -425,7 +428,7 @@ class Bank:
             else:
                 part = self._read_lanes(owner, 8 * (first - owner.offset), ones, size)
             value |= part << shift
-        self._log_odd(runs, Cause.READ, offset, size, value)
+        self._log_odd(runs, _READ, offset, size, value)
         return value
 
     def _read_lanes(self, cell: Cell, shift: int, ones: int, size: int) -> int:
@@ -438,7 +441,7 @@ class Bank:
 
     def _write_odd(self, offset: int, size: int, value: int) -> None:
         runs = self._hits(offset, size)
-        self._log_odd(runs, Cause.WRITE, offset, size, value)
+        self._log_odd(runs, _WRITE, offset, size, value)
         for owner, first, count in runs or []:
             ones = (1 << 8 * count) - 1
             part = value >> 8 * (first - offset) & ones
