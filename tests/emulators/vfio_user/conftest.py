@@ -16,8 +16,7 @@ from .device import TestDevice
 
 
 def open_fds() -> set[int]:
-    """The descriptors of this process; those that garbage of earlier tests holds are given back first."""
-    gc.collect()
+    """The descriptors of this process."""
     return {fd for fd in (int(entry.name) for entry in Path("/proc/self/fd").iterdir()) if _is_open(fd)}
 
 
@@ -27,6 +26,12 @@ def _is_open(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage() -> None:
+    """What earlier tests left to the garbage collector is not given back in the middle of a count of descriptors."""
+    gc.collect()
 
 
 @pytest.fixture
