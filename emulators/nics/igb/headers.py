@@ -107,7 +107,7 @@ def parse(frame: Buffer) -> Header:
     if ethertype == IP_TYPE:
         return _parse_v4(frame, at)
     if ethertype == IPV6_TYPE:
-        return _parse_v6(frame, at, 0, 0)
+        return _parse_v6(frame, at)
     return NOTHING
 
 
@@ -122,12 +122,12 @@ def _parse_v4(frame: Buffer, at: int) -> Header:
     if fragment & 0x3FFF or end > len(frame) or total < size:
         return Header(kind, at, 0, min(end, len(frame)), protocol)
     if protocol == _IN_IPV4:
-        within = _parse_v6(frame[:end], at + size, 0, 0)
+        within = _parse_v6(frame[:end], at + size)
         return Header(kind | within.kind, at, 0, end, protocol, within.ip)
     return _with_l4(frame, kind, at, at + size, end, protocol)
 
 
-def _parse_v6(frame: Buffer, at: int, kind: int, inner: int) -> Header:
+def _parse_v6(frame: Buffer, at: int) -> Header:
     if len(frame) < at + 40 or frame[at] >> 4 != 6:
         return NOTHING
     _, length, protocol = _V6.unpack_from(frame, at)
@@ -156,7 +156,7 @@ def split_at(frame: Buffer, types: Collection[str]) -> int:
     if not found.kind:
         return 0
     if found.inner:
-        within = _parse_v6(frame[: found.end], found.inner, 0, 0)
+        within = _parse_v6(frame[: found.end], found.inner)
         return _behind(frame, within, "ipv4_ipv6", types) or (found.inner if "ipv4" in types else 0)
     return _behind(frame, found, "ipv4" if found.kind & (IPV4 | IPV4_OPTIONS) else "ipv6", types)
 

@@ -16,7 +16,7 @@ from regmodel.rings.igb import RX_WRITEBACK
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 V4, V6 = IP(src="10.0.0.1", dst="10.0.0.2"), IPv6(src="fd00::1", dst="fd00::2")
-ALL = frozenset("ipv4 ipv4_tcp ipv4_udp ipv4_ipv6 ipv4_ipv6_tcp ipv4_ipv6_udp ipv6 ipv6_tcp ipv6_udp".split())
+ALL = frozenset(["ipv4", "ipv4_tcp", "ipv4_udp", "ipv4_ipv6", "ipv4_ipv6_tcp", "ipv4_ipv6_udp", "ipv6", "ipv6_tcp", "ipv6_udp"])
 
 LAYERS = {
     "ARP": (ETHER / ARP(), set(), set()),
@@ -76,6 +76,12 @@ def test_corruption_anywhere_is_found(name: str) -> None:
         frame = bytearray(bytes(packet))
         frame[at] ^= 0x10
         assert names(frame)[1] & {"ipe", "l4e"}, at
+
+
+@pytest.mark.parametrize(("name", "kind", "status"), [("TCP", {"ipv4"}, {"ipcs"}), ("TCP6", {"ipv6"}, set())])
+def test_a_packet_longer_than_its_frame_has_no_l4(name: str, kind: set[str], status: set[str]) -> None:
+    frame = bytes(LAYERS[name][0] / Raw(bytes(100)))[:-1]
+    assert names(frame) == (kind, status)
 
 
 SPLITS = {

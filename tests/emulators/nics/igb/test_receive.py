@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 
 from emulators.nics.igb.receive import PACKET_BUFFER
-from emulators.nics.igb.rss import TCP_V4, UDP_V4, V4, Rss
+from emulators.nics.igb.rss import TCP_V4, TCP_V6, UDP_V4, V4, V6, Rss
 from regmodel.function import ResetCause
 from tests.emulators.nics.igb.station import ENABLE, MEMORY, Station
 
@@ -300,9 +301,17 @@ def test_toeplitz(vector: tuple[str, int, str, int, int, int]) -> None:
     ip = IP(src=source, dst=destination)
     assert rss.hash(bytes(ETHER / ip / TCP(sport=sport, dport=dport))) == (TCP_V4, with_ports)
     assert rss.hash(bytes(ETHER / ip / UDP(sport=sport, dport=dport))) == (V4, without)
+    assert rss.hash(bytes(ETHER / IPv6() / TCP())) == (0, 0)
     udp = Rss(KEY, [0] * 128, frozenset({UDP_V4}))
     assert udp.hash(bytes(ETHER / ip / UDP(sport=sport, dport=dport))) == (UDP_V4, with_ports)
     assert udp.hash(bytes(ETHER / ip / TCP(sport=sport, dport=dport))) == (0, 0)
+
+
+def test_toeplitz_of_ipv6() -> None:
+    rss = Rss(KEY, [0] * 128)
+    ip = IPv6(src="3ffe:2501:200:1fff::7", dst="3ffe:2501:200:3::1")
+    assert rss.hash(bytes(ETHER / ip / TCP(sport=2794, dport=1766))) == (TCP_V6, 0x40207D3D)
+    assert rss.hash(bytes(ETHER / ip / UDP(sport=2794, dport=1766))) == (V6, 0x2CC18CD5)
 
 
 def test_rss_spreads_over_both_queues_and_reports_the_hash() -> None:
