@@ -23,7 +23,7 @@ $(VENV)/.done: pyproject.toml
 	@$(call install,$(DEBS))
 	@echo "setup: virtual environment"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 $(VENV)/.debs: Makefile $(VENV)/.done
