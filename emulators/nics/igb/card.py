@@ -104,6 +104,7 @@ class IgbSlot:
         model.queue_drop_enable = True  # QDE, which the PF sets for all queues (igb_main.c igb_setup_rctl)
         self.model = self.pf.models[self.local] = model
         self.pf.tell_link(self.local)
+        self._was_powered()
         return model
 
     def mailbox(self, bank: Bank, interrupt: Interrupt) -> VfMailbox:
@@ -116,6 +117,13 @@ class IgbSlot:
     def vf_reset(self, cause: ResetCause) -> None:
         """The VF was reset, by whatever ``cause``, and its register file has taken on its reset values."""
         self.pf.vf_was_reset(self.local)
+        if cause in (ResetCause.POWER_ON, ResetCause.BUS):
+            self._was_powered()
+
+    def _was_powered(self) -> None:
+        """All registers are at their reset values, and the PF's driver has come up since."""
+        if self.local == 0:
+            self.pf.disable_first_queue()
 
 
 class IgbPort:

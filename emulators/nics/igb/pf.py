@@ -58,6 +58,12 @@ class VfModel(Protocol):
     def wake(self) -> None:
         """The pool may transmit now."""
 
+    def port_was_reset(self) -> None:
+        """The hardware of the port was reset, the VF's queues and interrupts with it."""
+
+    def disable_first_queue(self) -> None:
+        """Queue 0 of the VF was disabled by the PF."""
+
 
 @dataclass
 class Counts:
@@ -135,8 +141,18 @@ class PfDriver:
         self._up()
         for mailbox in self._built():
             mailbox.pf_resets()
+        for model in self.models:
+            if model is not None:
+                model.port_was_reset()
+        self.disable_first_queue()
         self._tell_link()
         self.clock.call_at(self.clock.now() + RESET_TIME, self._reset_done)
+
+    def disable_first_queue(self) -> None:
+        """Queue 0 of the port, which ``igb_setup_tctl`` and ``igb_setup_rctl`` disable, is VF 0's."""
+        first = self.models[0]
+        if first is not None:
+            first.disable_first_queue()
 
     def _reset_done(self) -> None:
         """The end of ``igb_up``: CTRL_EXT.PFRSTD; then the watchdog finds the link and says so."""

@@ -28,6 +28,9 @@ VERSION = 1
 SPEEDS = {10: 0, 100: 1, 1000: 2}
 """STATUS.SPEED by Mbit/s."""
 
+OUTLIVE_THE_PORT = ("status", "frtimer", "v2pmailbox", "vmbmem", "vf")
+"""What a reset of the port does not reset for the VF's driver, by the start of the name; "vf" are the statistics."""
+
 
 class VfLink(Protocol):
     """The link as the PF lets this VF see it."""
@@ -87,6 +90,21 @@ class IgbVf:
         """Show the link in STATUS; ``speed`` in Mbit/s. A VF gets no interrupt for it: the PF sends a message."""
         self.bank["status"].set(lu=int(up), fd=1, speed=SPEEDS[speed], num_vfs=self.slot.vfs, iov_mode=1)
 
+    def port_was_reset(self) -> None:
+        """CTRL.RST of the PF: the VF's registers are as after power-on, but for what counts and what speaks of the port.
+
+        The VF has to notice (V2PMAILBOX.RSTI, RSTD) and to set itself up again (X550 datasheet, 4.2.3, "Virtual function
+        resources"; QEMU hw/net/igb_core.c ``igb_reset``).
+        """
+        for cell in self.bank:
+            if ResetCause.POWER_ON in cell.reset_values and not cell.path.startswith(OUTLIVE_THE_PORT):
+                cell.value = cell.reset_values[ResetCause.POWER_ON][0]
+        self._restart()
+
+    def disable_first_queue(self) -> None:
+        """The PF's driver writes 0 to RXDCTL(0) and TXDCTL(0) (igb_main.c ``igb_setup_rctl``, ``igb_setup_tctl``)."""
+        self.bank["rxdctl"].value = self.bank["txdctl"].value = 0
+
     def wake(self) -> None:
         """The PF let the VF transmit (VFTE): rings that waited for it go on."""
         for queue in self.transmit:
@@ -140,13 +158,17 @@ class IgbVf:
     def reset(self, cause: ResetCause) -> None:
         """Registers, engine, then the PF learns of it."""
         self.bank.reset(cause)
+        self._restart()
+        self.slot.vf_reset(cause)
+        self.link_changed(self.slot.link.up)
+
+    def _restart(self) -> None:
+        """What is behind the registers, after they took on their reset values."""
         for sender in self.transmit:
             sender.reset()
         for receiver in self.receive:
             receiver.reset()
         self.interrupts.reset()
-        self.slot.vf_reset(cause)
-        self.link_changed(self.slot.link.up)
 
     def save(self) -> dict[str, object]:
         """A JSON-able image of registers and engine; what the PF holds for this VF is saved with the card."""

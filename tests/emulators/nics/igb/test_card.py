@@ -284,3 +284,30 @@ def test_status_says_how_many_vfs_the_port_has(benches: Benches, vfs: int) -> No
     assert (status.get("num_vfs"), status.get("iov_mode"), status.get("gio_master_enable")) == (vfs, 1, 1)
     model.reset(ResetCause.BUS)
     assert (status.get("num_vfs"), status.get("iov_mode")) == (vfs, 1)
+
+
+def test_a_pf_reset_resets_the_vfs_but_for_their_statistics(benches: Benches) -> None:
+    bench = benches()
+    models = [slot.build(FakeHost(slot.pool)) for slot in bench.card.slots[:2]]
+    written = {"rxdctl": 0x0201_0810, "txdctl": 0x0200_0000, "txctl": 0x2200, "ivar0": 0x8081, "ivar_misc": 0x82, "eims": 7}
+    for model in models:
+        bank = model.banks[0]
+        for name, value in written.items():
+            bank.write(bank[name].offset, 4, value)
+        bank["vfgprc"].value = 5
+    bench.port.control("pf-reset")
+    for model, rxdctl in zip(models, (0, 0x0001_0000), strict=True):
+        bank = model.banks[0]
+        after = {name: bank[name].value for name in written}
+        assert after == {"rxdctl": rxdctl, "txdctl": 0, "txctl": 0x2A00, "ivar0": 0, "ivar_misc": 0, "eims": 0}
+        assert (bank["vfgprc"].value, bank["status"].get("num_vfs")) == (5, 7)
+        assert bank.read(V2PMAILBOX, 4) == RSTI
+
+
+def test_stock_igb_leaves_queue_0_of_vf_0_without_thresholds(benches: Benches) -> None:
+    slots = benches().card.slots
+    models = [slot.build(FakeHost(slot.pool)) for slot in slots[:2]]
+    for cause in (None, ResetCause.BUS, ResetCause.FLR, ResetCause.SOFTWARE):
+        for model in models if cause else ():
+            model.reset(cause)
+        assert [model.banks[0]["rxdctl"].value for model in models] == [0, 0x0001_0000]
