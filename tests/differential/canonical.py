@@ -32,7 +32,7 @@ from tests.differential.trace import BAR, CONFIG, Access
 MAILBOX, MEMORY = "v2pmailbox", "vmbmem["
 VFU, REQ, ACK = 4, 1, 2
 NUMBER, CTS = 0xFFFF, 1 << 29
-STATISTICS = "vfgprc vfgorc vfgptc vfgotc vfmprc vfgotlbc vfgptlbc vfgorlbc vfgprlbc".split()
+STATISTICS = ["vfgprc", "vfgorc", "vfgptc", "vfgotc", "vfmprc", "vfgotlbc", "vfgptlbc", "vfgorlbc", "vfgprlbc"]
 RINGS = re.compile(r"[rt]dba[lh]\[")
 TAILS = re.compile(r"[rt]dt\[")
 SINGLE_VECTORS = (1, 2, 4)
@@ -94,7 +94,7 @@ class Canonical:
             tuple(self._fold(rest)),
             tuple(self._fold(config)),
             frozenset(handlers),
-            frozenset(tuple(self._fold(run, watchdog=True)) for run in runs),
+            frozenset(tuple(self._fold(part, watchdog=True)) for run in runs for part in _parts(run)),
         )
 
     def _named(self, access: Access) -> _Raw:
@@ -172,23 +172,61 @@ def _without_moderation(raw: Sequence[_Raw]) -> list[_Raw]:
 _CODES: tuple[tuple[str, Callable[[_Raw], bool]], ...] = (
     ("m", lambda a: (a.op, a.register) == ("R", MAILBOX)),
     ("l", lambda a: (a.op, a.register, a.value) == ("W", MAILBOX, VFU)),
+    ("q", lambda a: (a.op, a.register, a.value) == ("W", MAILBOX, REQ)),
     ("a", lambda a: (a.op, a.register, a.value) == ("W", MAILBOX, ACK)),
     ("w", lambda a: (a.op, a.register) == ("R", f"{MEMORY}0]")),
     ("s", lambda a: (a.op, a.register) == ("R", "status")),
     ("k", lambda a: (a.op, a.register) == ("W", "eics")),
     ("c", lambda a: a.op == "R" and a.register in STATISTICS),
 )
-_WATCHDOG = re.compile(r"m(?:s(?:(?:lm+)+(?:wa)?)?s?)?(?:c{9})?k")
+_WHOLE = re.compile(r"m(?:s(?:(?:lm+)+(?:wa)?)?s?)?(?:c{9})?k")
+_LOOK = re.compile(r"(?<![qlm])m(?:s(?:(?:lm+)+(?:wa)?)?s?)?$")
 
 
 def _without_watchdog(raw: Sequence[_Raw]) -> tuple[list[_Raw], list[list[_Raw]]]:
-    """Split off the runs of the watchdog. Each ends with the kick of the receive vector."""
+    """Split off the runs of the watchdog. Each ends with the kick of the receive vector.
+
+    Some are interrupted by other work, once they have looked at the link and let go of the mailbox. A run that finds the
+    interface on its way down only kicks, which says nothing and is left out.
+    """
     codes = "".join(next((code for code, test in _CODES if test(access)), ".") for access in raw)
-    rest: list[_Raw] = []
-    runs = []
-    end = 0
-    for match in _WATCHDOG.finditer(codes):
-        rest += raw[end : match.start()]
-        runs.append(list(raw[match.start() : match.end()]))
-        end = match.end()
-    return rest + list(raw[end:]), runs
+    runs = [list(range(*match.span())) for match in _WHOLE.finditer(codes)]
+    codes = _WHOLE.sub(lambda match: "-" * len(match[0]), codes)
+    while (kick := codes.rfind("k")) >= 0:
+        run = _interrupted(raw, codes, kick)
+        if len(run) > 1:
+            runs.append(run)
+        codes = "".join("-" if i in run else code for i, code in enumerate(codes))
+    taken = {i for run in runs for i in run} | {i for i, access in enumerate(raw) if access.register == "eics"}
+    return [access for i, access in enumerate(raw) if i not in taken], [[raw[i] for i in run] for run in runs]
+
+
+def _interrupted(raw: Sequence[_Raw], codes: str, kick: int) -> list[int]:
+    """The accesses of a run that ends at ``kick``: backwards, all the statistics in their order, and a look at the link.
+
+    A look holds the mailbox as others do, so it is never inside of what they do: a read behind REQ or VFU is theirs. Without
+    statistics (a mailbox interrupt came in between, and the link counts as unknown) it must be more than one read.
+    """
+    wanted, found, at = list(STATISTICS), [kick], kick
+    start = codes.rfind("k", 0, kick) + 1
+    while wanted and at > start:
+        at -= 1
+        if codes[at] == "c" and raw[at].register == wanted[-1]:
+            wanted.pop()
+            found.append(at)
+    if wanted:
+        found, at = [kick], kick
+    while at > start:
+        look = _LOOK.search(codes[:at])
+        if look is not None and (not wanted or len(look[0]) > 1):
+            return [*range(*look.span()), *reversed(found)]
+        at -= 1
+    return [kick]
+
+
+def _parts(run: Sequence[_Raw]) -> list[Sequence[_Raw]]:
+    """The parts of a run which chance puts together: the look at the link, the speed if the carrier came, statistics."""
+    look = [access for access in run if access.register not in (*STATISTICS, "eics")]
+    speed = [access for access in look[-1:] if len(look) > 2 and access.register == "status"]
+    statistics = [access for access in run if access.register in STATISTICS]
+    return [part for part in (look[: len(look) - len(speed)], speed, statistics) if part]

@@ -108,13 +108,13 @@ def theirs(lab: Lab, kernel: str) -> Iterator[Theirs]:
         stack.enter_context(Peer(folder))
         ends = f"local.type=unix,local.path={folder}/nic,remote.type=unix,remote.path={folder}/peer"
         vm = stack.enter_context(lab.vm(
-            [RawDevice("igb,netdev=n0")], ["igb", "igbvf", *STACKED], load=["igb", *STACKED], kernel=kernel, root_port=True, name="theirs",
-            arguments=["-netdev", f"dgram,id=n0,{ends}", "-D", str(folder / "trace")],
+            [RawDevice("igb,netdev=n0")], ["igb", "igbvf", *STACKED], load=["igb", *STACKED], kernel=kernel, root_port=True,
+            name="theirs", arguments=["-netdev", f"dgram,id=n0,{ends}", "-D", str(folder / "trace")],
         ))  # fmt: skip
         # VFs before the PF is opened: its queues are then those behind the VFs' and leave nothing in theirs
         enable = f"cd /sys/class/net/eth0/device && echo 0 > sriov_drivers_autoprobe && echo {VFS} > sriov_numvfs"
         vm.run(f"{enable} && echo igbvf > virtfn0/driver_override && ip link set eth0 up", check=True)
-        vm.run("for i in $(seq 100); do [ $(cat /sys/class/net/eth0/carrier) = 1 ] && exit 0; sleep 0.1; done; exit 1", check=True)
+        vm.run(f"dev=eth0; {_carrier(True)}", check=True)
         yield Theirs(vm, folder / "trace")
 
 
@@ -147,16 +147,20 @@ Step = str | Callable[[Side], object]
 
 @dataclass(frozen=True)
 class Phase:
-    """What the guest (a shell command, with ``$dev`` for the interface) or the host does; ``wait`` seconds to go with it."""
+    """What the guest (a shell command, with ``$dev`` for the interface) or the host does; ``wait`` seconds to go with it.
+
+    While the PF resets, what the watchdog sees depends on the moment at which it looks: that phase has no ``watch``.
+    """
 
     name: str
     steps: tuple[Step, ...]
     wait: float = SETTLE
     traffic: bool = False
+    watch: str = "link watch"  # with which phases its runs of the watchdog are compared
 
 
 def _carrier(up: bool) -> str:
-    return f"for i in $(seq 150); do [ $(cat /sys/class/net/$dev/carrier) = {int(up)} ] && break; sleep 0.1; done"
+    return f"for i in $(seq 50); do [ $(cat /sys/class/net/$dev/carrier) = {int(up)} ] && break; sleep 0.1; done"
 
 
 def _ping(address: str, size: int = 56) -> str:
@@ -180,8 +184,8 @@ PHASES = (
     Phase("change MTU", ("ip link set $dev mtu 9000", _carrier(True))),
     Phase("jumbo traffic", (_ping(PEER, 6000),), traffic=True),
     Phase("change MTU back", ("ip link set $dev mtu 1500", _carrier(True))),
-    Phase("add VLAN", (f"ip link add link $dev name v5 type vlan id 5 && ip addr add {VLAN_GUEST} dev v5 && ip link set v5 up && "
-                       f"ip neigh replace {VLAN_PEER} lladdr {_MAC_TEXT} dev v5",)),
+    Phase("add VLAN", (f"ip link add link $dev name v5 type vlan id 5 && ip addr add {VLAN_GUEST} dev v5 && "
+                       f"ip link set v5 up && ip neigh replace {VLAN_PEER} lladdr {_MAC_TEXT} dev v5",)),
     Phase("VLAN traffic", (_ping(VLAN_PEER),), traffic=True),
     Phase("remove VLAN", ("ip link del v5",)),
     Phase("multicast", ("ip maddr add 01:00:5e:01:02:03 dev $dev && ip maddr add 33:33:ff:00:12:34 dev $dev && "
@@ -192,9 +196,9 @@ PHASES = (
     Phase("change address", ("ip link set $dev address 02:00:5e:10:00:99; true",)),
     Phase("change rings", ("ethtool -G $dev rx 512 tx 512", _carrier(True))),
     Phase("coalesce", ("ethtool -C $dev rx-usecs 100",)),
-    Phase("link down", (lambda side: side.link(False), _carrier(False)), wait=3.0),
-    Phase("link up", (lambda side: side.link(True), _carrier(True)), wait=3.0),
-    Phase("PF reset", (lambda side: side.reset_pf(),), wait=16.0),
+    Phase("link down", (lambda side: side.link(False), _carrier(False)), wait=5.0, watch="link down"),
+    Phase("link up", (lambda side: side.link(True), _carrier(True)), wait=5.0, watch="link up"),
+    Phase("PF reset", (lambda side: side.reset_pf(),), wait=16.0, watch=""),
     Phase("close", ("ip link set $dev down",)),
     Phase("reopen", ("ip link set $dev up", _carrier(True))),
     Phase("close again", ("ip link set $dev down",)),

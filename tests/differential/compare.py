@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
 
+from regmodel.bank import Bank
+from regmodel.pci import ConfigSpace
 from tests.differential.canonical import Phase, Step
 
 NOTHING = ""
-ANY_PHASE = "any"
+ANY_PHASE, CONFIGURATION = "any", "configuration space"
 RIGHT = ("ours", "theirs", "both", "open")
 
 
@@ -92,8 +94,8 @@ def judge(differences: Iterable[Difference], entries: Iterable[Entry]) -> Verdic
     return Verdict(sorted(found - known), sorted(known - found))
 
 
-def compare(ours: Mapping[str, Phase], theirs: Mapping[str, Phase]) -> set[Difference]:
-    """All differences of two captures, each once per phase."""
+def compare(ours: Mapping[str, Phase], theirs: Mapping[str, Phase], watch: Mapping[str, str]) -> set[Difference]:
+    """All differences of two captures, each once per phase. ``watch`` says what the watchdog's runs in a phase belong to."""
     if list(ours) != list(theirs):
         raise ValueError("the captures went through different phases")
     found: set[Difference] = set()
@@ -101,7 +103,36 @@ def compare(ours: Mapping[str, Phase], theirs: Mapping[str, Phase]) -> set[Diffe
         found |= sequences(name, ours[name].steps, theirs[name].steps)
         found |= sequences(name, ours[name].config, theirs[name].config)
     found |= kinds(ANY_PHASE, "interrupt handlers", [p.handlers for p in ours.values()], [p.handlers for p in theirs.values()])
+    for group in sorted(set(watch.values()) - {""}):
+        runs = [{part for name in side if watch[name] == group for part in side[name].watchdog} for side in (ours, theirs)]
+        found |= blocks(group, "watchdog", *runs)
     return found
+
+
+def configuration(config: ConfigSpace, ours: bytes, theirs: bytes) -> set[Difference]:
+    """Compare configuration space field by field, and byte by byte where our description says nothing is."""
+    found: set[Difference] = set()
+    described: set[int] = set()
+    for cell in Bank(config):
+        span = range(cell.offset, cell.offset + cell.size)
+        described |= set(span)
+        values = [int.from_bytes(side[span.start : span.stop], "little") for side in (ours, theirs)]
+        fields = {name: field.mask for name, field in cell.fields.items()}
+        fields["reserved"] = cell.width_mask & ~sum(fields.values())
+        for name, mask in fields.items():
+            mine, other = (_field(str(cell.path), name, value & mask, mask) for value in values)
+            if mine != other:
+                found.add(Difference(CONFIGURATION, f"{cell.path}.{name}", mine, other))
+    for at in sorted(set(range(len(ours))) - described):
+        if ours[at] != theirs[at]:
+            found.add(Difference(CONFIGURATION, f"config+{at:#x}", f"{ours[at]:#x}", f"{theirs[at]:#x}"))
+    return found
+
+
+def _field(register: str, name: str, value: int, mask: int) -> str:
+    if register.startswith("bar") and name == "address" and value:
+        return "an address"
+    return f"{value // (mask & -mask):#x}" if mask else "0x0"
 
 
 def sequences(phase: str, ours: Sequence[Step], theirs: Sequence[Step]) -> set[Difference]:
@@ -118,6 +149,21 @@ def sequences(phase: str, ours: Sequence[Step], theirs: Sequence[Step]) -> set[D
             }
         else:
             found.add(Difference(phase, "sequence", "; ".join(map(str, left)), "; ".join(map(str, right))))
+    return found
+
+
+def blocks(phase: str, at: str, ours: Iterable[tuple[Step, ...]], theirs: Iterable[tuple[Step, ...]]) -> set[Difference]:
+    """Compare short sequences that happen at any time: those of one shape with each other."""
+    shapes: dict[tuple[tuple[str, str], ...], tuple[list[tuple[Step, ...]], list[tuple[Step, ...]]]] = {}
+    for side, given in enumerate((ours, theirs)):
+        for block in sorted(given, key=str):
+            shapes.setdefault(tuple((step.op, step.register) for step in block), ([], []))[side].append(block)
+    found: set[Difference] = set()
+    for mine, other in shapes.values():
+        if len(mine) == len(other) == 1:
+            found |= sequences(phase, mine[0], other[0])
+        else:
+            found |= kinds(phase, at, [mine], [other])
     return found
 
 

@@ -48,6 +48,5 @@ def accesses(lines: Iterable[str], function: Function) -> Iterator[Access]:
             offset = int(match[2], 16) - function.base
             if 0 <= offset < function.size:
                 yield Access(match[1][0].upper(), BAR, offset, int(match[3], 16), int(match[4]))
-        elif match := _CONFIG.match(line):
-            if match[2] == function.bdf:
-                yield Access(match[1][0].upper(), CONFIG, int(match[3], 16), int(match[4], 16))
+        elif (match := _CONFIG.match(line)) and match[2] == function.bdf:
+            yield Access(match[1][0].upper(), CONFIG, int(match[3], 16), int(match[4], 16))
