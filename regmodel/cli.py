@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 GROUP = "regmodel.commands"
 
@@ -36,11 +37,10 @@ def main(argv: list[str] | None = None) -> None:
 
     from regmodel.errors import RegmodelError
 
-    argv = sys.argv[1:] if argv is None else argv
+    argv = (sys.argv[1:] if argv is None else argv) or ["--help"]
     app = typer.Typer(
         name="regmodel",
         help=_ABOUT,
-        no_args_is_help=True,
         add_completion=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -52,16 +52,26 @@ def main(argv: list[str] | None = None) -> None:
             app.add_typer(command, name=ep.name)
         else:
             app.command(ep.name, **getattr(command, "command_settings", {}))(command)
+    usage_error: Any = typer.BadParameter.__base__  # of click, or of the copy of it that newer typers bring
     try:
-        app(argv, prog_name="regmodel")
+        raise SystemExit(app(argv, prog_name="regmodel", standalone_mode=False))
+    except usage_error as error:
+        print(f"regmodel: {_one_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
     except RegmodelError as error:
         print(f"regmodel: {error}", file=sys.stderr)
         raise SystemExit(error.status) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         raise SystemExit(130) from None
+
+
+def _one_line(error: Any) -> str:
+    """What a word on the command line is wrong for, and where its right form is to be found."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    return f"{said}; see `{error.ctx.command_path if error.ctx else 'regmodel'} --help`"
 
 
 def _root() -> None:

@@ -17,14 +17,14 @@ def ctl(
 
     \b
     vf N mac ADDRESS             like `ip link set PF vf N mac ADDRESS`; 00:00:00:00:00:00 takes it back
-    vf N vlan ID [qos PRIORITY]  port VLAN; 0 takes it back
+    vf N vlan ID \\[qos PRIORITY]  port VLAN; 0 takes it back
     vf N spoofchk on|off         drop frames whose source is not the VF's
     vf N trust on|off            let the VF change what the PF has set
     vf N state auto|enable|disable
     link up|down                 the cable of the port
     pf-reset                     the PF resets its port; VFs lose and regain it
     stats                        all counters
-    On a card of several ports: `port P` in front, e.g. `port 1 link down`.
+    On a card of several ports: `port P` in front, e.g. `port 1 link down`; with several cards, `card C` before that.
     """
     from emulators.control.client import ControlClient
 

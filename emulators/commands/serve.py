@@ -1,4 +1,4 @@
-"""``regmodel serve``: devices on vfio-user sockets, for any QEMU >= 10.1."""
+"""``regmodel serve``: devices on vfio-user sockets, for any QEMU >= 11.0."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def serve(
     trust_memory: Annotated[bool, typer.Option(help="map guest memory that could be truncated (hugetlbfs, files) too")] = False,
     dma_wire: Annotated[str, typer.Option(help="DMA messages as spec, or qemu-10: 10.1/10.2, unproven")] = "spec",
     option: Annotated[list[str], typer.Option(help="a property of the card, NAME=VALUE")] = [],  # noqa: B006
-    spin: Annotated[int, typer.Option(help="microseconds of busy polling before sleeping")] = 0,
+    spin: Annotated[int, typer.Option(help="microseconds of busy polling before sleeping", min=0)] = 0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log more")] = False,
 ) -> None:
     """Serve devices over vfio-user until stopped (Ctrl-C, SIGTERM). Prints the QEMU arguments to attach them.

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -48,13 +48,16 @@ def trace(
                 stream = _recent(client, hello, function)
             else:
                 stream = client.events(_kinds(events, pcapng is not None))
-        decoder = Decoder(_devices(hello))
+        devices = _devices(hello)
+        if function is not None and function not in devices:
+            raise UsageError(f"there is no function {function!r}; there are {', '.join(devices)}")
+        decoder = Decoder(devices)
         if function is not None:
             stream = (e for e in stream if e.get("function") in (function, None))
         if count is not None:
             stream = islice(stream, count)
         if save is not None:
-            stream = _saving(stream, stack.enter_context(save.open("w")), hello)
+            stream = _saving(stream, stack.enter_context(_created(save)), hello)
         if pcapng is not None:
             stream = _capturing(stream, pcapng, stack, hello.get("now", 0))
         for line in decoder.lines(stream):
@@ -85,7 +88,15 @@ def _recent(client: Any, hello: dict[str, Any], function: str | None) -> Iterato
             yield {"event": "access", **dict(zip(EVENT_FIELDS["access"], values, strict=True))}
 
 
-def _saving(events: Iterable[dict[str, Any]], out: Any, hello: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _created(path: Path) -> TextIO:
+    """A new file that holds whole lines only, whenever and however we are stopped."""
+    try:
+        return path.open("w", buffering=1)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}; choose another --save") from None
+
+
+def _saving(events: Iterable[dict[str, Any]], out: TextIO, hello: dict[str, Any]) -> Iterator[dict[str, Any]]:
     out.write(json.dumps({"hello": hello}) + "\n")
     for event in events:
         out.write(json.dumps(event, separators=(",", ":")) + "\n")
@@ -93,12 +104,13 @@ def _saving(events: Iterable[dict[str, Any]], out: Any, hello: dict[str, Any]) -
 
 
 def _saved(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
-    lines = path.open()
     try:
-        hello = json.loads(lines.readline())["hello"]
+        first, *lines = path.read_text().splitlines()
+        hello = json.loads(first)["hello"]
+        events = [json.loads(line) for line in lines]
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{path} is no trace; make one with `regmodel trace SERVER --save {path}`") from None
-    return hello, (json.loads(line) for line in lines)
+    return hello, iter(events)
 
 
 def _capturing(events: Iterable[dict[str, Any]], path: Path, stack: ExitStack, now: int) -> Iterator[dict[str, Any]]:

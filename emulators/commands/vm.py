@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -45,12 +47,17 @@ def vm(
     import os
     import shlex
     import sys
-    from contextlib import ExitStack
 
     from emulators.process import ServerProcess
     from emulators.qemu import Lab, VfioUser
     from regmodel.catalogue import find
 
+    if ports == 3:
+        raise UsageError("a card has 1, 2 or 4 ports")
+    if trace is not None and not device:
+        raise UsageError("--trace needs a --device; what is served elsewhere is followed with `regmodel trace SERVER`")
+    if trace is not None and not trace.absolute().parent.is_dir():
+        raise UsageError(f"cannot write {trace}: there is no such folder; choose another --trace")
     if not device and not socket:
         raise UsageError("name a --device to attach (see `regmodel list`) or a --socket where one is served")
     stock = [name for spec in device for name in find(spec).drivers[:1]] if driver is None else [driver]
@@ -92,7 +99,7 @@ def _kernel(text: str) -> str | Path:
     return text
 
 
-def _out(fd: int):  # type: ignore[no-untyped-def]
+def _out(fd: int) -> Callable[[bytes], None]:
     import os
 
     def write(data: bytes) -> None:
@@ -102,20 +109,16 @@ def _out(fd: int):  # type: ignore[no-untyped-def]
     return write
 
 
-def _recording(control: Path, path: Path):  # type: ignore[no-untyped-def]
+@contextmanager
+def _recording(control: Path, path: Path) -> Iterator[None]:
     """``regmodel trace --save`` beside the guest."""
-    import contextlib
     import subprocess
     import sys
 
-    @contextlib.contextmanager
-    def recorder():  # type: ignore[no-untyped-def]
-        command = [sys.executable, "-m", "regmodel.cli", "trace", str(control), "--save", str(path)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait()
-
-    return recorder()
+    command = [sys.executable, "-m", "regmodel.cli", "trace", str(control), "--save", str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()

@@ -30,15 +30,16 @@ class ControlClient:
     def ask(self, do: str, **members: Any) -> Any:
         """Send one request and return its result. Raises ``RegmodelError`` with the server's one line."""
         self._id += 1
-        self._socket.sendall(json.dumps({"v": VERSION, "id": self._id, "do": do, **members}).encode() + b"\n")
-        while True:
-            line = self._line()
-            if "event" in line:
+        try:
+            self._socket.sendall(json.dumps({"v": VERSION, "id": self._id, "do": do, **members}).encode() + b"\n")
+            while "event" in (line := self._line()):
                 self._waiting.append(line)
-            elif line.get("ok"):
-                return line["result"]
-            else:
-                raise RegmodelError(str(line.get("error")))
+        except (ConnectionError, ValueError):
+            text = "this is no control socket, or its server has stopped; by default it is the first --socket with .ctl"
+            raise RegmodelError(f"{self.path}: {text}") from None
+        if not line.get("ok"):
+            raise RegmodelError(str(line.get("error")))
+        return line["result"]
 
     def events(self, kinds: Sequence[EventKind]) -> Iterator[dict[str, Any]]:
         """Subscribe, then yield events until the server goes away."""

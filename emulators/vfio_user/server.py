@@ -156,8 +156,10 @@ def _is_dead(path: Path) -> bool:
 
 
 def _remedy(path: Path, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE and not stat.S_ISSOCK(path.lstat().st_mode):
+        return f"{path} is in use: it is a file and no socket; choose another --socket"
     if error.errno == errno.EADDRINUSE:
         return f"{path} is in use: stop the server that listens there, or choose another --socket"
     if "too long" in str(error):
         return f"{path} is too long for a Unix socket (107 bytes): choose a shorter --socket"
-    return f"cannot listen on {path}: {error.strerror or error}"
+    return f"cannot listen on {path}: {error.strerror or error}; choose another --socket"

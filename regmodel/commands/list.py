@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from regmodel.errors import UsageError
+
 
 def list_devices(
     ports: Annotated[int, typer.Option(help="how VFs are numbered on a card of this many ports", min=1, max=4)] = 1,
@@ -16,6 +18,8 @@ def list_devices(
 
     from regmodel.catalogue import devices
 
+    if ports == 3:
+        raise UsageError("a card has 1, 2 or 4 ports")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("device", "ids", "what it is", "driven by"):
         table.add_column(column, no_wrap=True)
