@@ -78,7 +78,6 @@ class Running:
         self.served: list[Served] = []
         self.cards: list[Card] = []
         self.control_server: ControlServer | None = None
-        self._emit: Emit | None = None
         try:
             self._build(wanted, ports, options or {}, trust_memory, dma_wire)
             self._attach(nets)
