@@ -61,7 +61,7 @@ class Testpmd:
             f"rm -f {_IN} {_OUT} {_STATUS}; mkfifo {_IN}; : > {_OUT}\n"
             f"sleep 1000000 > {_IN} & echo $! > {_HOLDER}\n"  # holds the pipe open between commands
             f"({_UNBUFFERED} {self.command} < {_IN} >> {_OUT} 2>&1; echo $? > {_STATUS}) &", check=True)
-        self.banner = self._until_prompt(self._start_timeout)
+        self.banner = self._converse("", self._start_timeout)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -70,17 +70,15 @@ class Testpmd:
 
     def __call__(self, command: str, timeout: float = 30.0) -> str:
         """Type a command; what testpmd says until it prompts again."""
-        self._type(command)
-        answer = self._until_prompt(timeout)
+        answer = self._converse(self._typing(command), timeout)
         return answer.partition("\n")[2]  # the first line is the echo of the command
 
     def quit(self, timeout: float = 30.0) -> int:
         """Stop the ports and end; testpmd's exit status. Safe to call again."""
         if self._status is not None:
             return self._status
-        self._type("quit")
-        self._vm.run(f"n=0; while [ ! -s {_STATUS} ] && [ $n -lt {round(timeout * 10)} ]; do usleep 100000; n=$((n+1)); done",
-                     timeout + 10)
+        ended = f"n=0; while [ ! -s {_STATUS} ] && [ $n -lt {round(timeout * 10)} ]; do usleep 100000; n=$((n+1)); done"
+        self._vm.run(self._typing("quit") + ended, timeout + 10)
         status = self._vm.run(f"cat {_STATUS}").text
         if not status:
             raise GuestTimeout(f"testpmd did not quit in {timeout:.0f} s")
@@ -88,17 +86,19 @@ class Testpmd:
         self._vm.run(f"kill $(cat {_HOLDER})")
         return self._status
 
-    def _type(self, command: str) -> None:
-        self._vm.run(f"printf '%s\\n' {shlex.quote(command)} > {_IN}", check=True)
+    @staticmethod
+    def _typing(command: str) -> str:
+        return f"printf '%s\\n' {shlex.quote(command)} > {_IN}\n"
 
-    def _until_prompt(self, timeout: float) -> str:
+    def _converse(self, typing: str, timeout: float) -> str:
+        """What testpmd says until it prompts, after the shell has done ``typing``."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            # One request waits up to 2 s in the guest, instead of many requests that would take its processor.
-            self._vm.run(f"n=0; while [ $n -lt 40 ] && [ ! -s {_STATUS} ] && "
-                         f"[ \"$(tail -c +{self._read + 1} {_OUT} | tail -c {len(PROMPT)})\" != '{PROMPT}' ]; "
-                         "do usleep 50000; n=$((n+1)); done", 30)
-            raw = self._vm.get(_OUT)[self._read:]
+            # One request types, waits up to 2 s and reads: each further one would take the guest's processor.
+            wait = (f"n=0; while [ $n -lt 80 ] && [ ! -s {_STATUS} ] && "
+                    f"[ \"$(tail -c +{self._read + 1} {_OUT} | tail -c {len(PROMPT)})\" != '{PROMPT}' ]; "
+                    f"do usleep 25000; n=$((n+1)); done; tail -c +{self._read + 1} {_OUT}")
+            raw, typing = self._vm.run(typing + wait, 30, check=True).stdout, ""
             said = _ESCAPES.sub("", raw.decode(errors="replace"))
             if said.endswith(PROMPT):
                 self._read += len(raw)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -13,16 +14,32 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from emulators.fabric.frames import mac_text
-from emulators.qemu.dpdk import Testpmd
+from emulators.qemu.dpdk import Testpmd, bind
 from tests.guest.conftest import Bench
-from tests.guest.network import until
+from tests.guest.network import carrier, counters, until
 from tests.guest.pmd import (
-    FCS, MACHINE, PEER, QUEUES, Cable, address, frame, heard, port, prepare, shows, stats, streams, testpmd, xstats,
+    FCS,
+    MACHINE,
+    PEER,
+    QUEUES,
+    Cable,
+    address,
+    frame,
+    heard,
+    port,
+    prepare,
+    shows,
+    stats,
+    streams,
+    testpmd,
+    xstats,
 )  # fmt: skip
 
 pytestmark = pytest.mark.guest
 
 ACK, NACK, CTS = 0x8000_0000, 0x4000_0000, 0x2000_0000
+DEEP = ["--rxd=4096", "--total-num-mbufs=20000"]
+"""Rings that hold all that a test sends: stock igb lets frames that find no descriptor be dropped (QDE)."""
 SILENT = {"RX-packets": 0, "RX-missed": 0, "RX-bytes": 0, "RX-errors": 0, "RX-nombuf": 0}
 SET_VLAN, SET_PROMISC, UNICAST, MULTICAST = 4, 6, 1 << 16, 2 << 16
 
@@ -54,7 +71,7 @@ def test_txonly_and_rxonly(bench: Bench, device: str, kernel: str, tmp_path: Pat
     bench.serve(2, ports=2, nets=["sink:", cable.net])
     vm = bench.guest(0, 1, **MACHINE)
     prepare(vm, port(0), port(1))
-    with testpmd(vm, device, port(0), port(1), args=["--port-topology=loop"]) as pmd:
+    with testpmd(vm, device, port(0), port(1), args=["--port-topology=loop", *DEEP]) as pmd:
         assert "net_e1000_igb_vf" in pmd("show port info 0")
         assert shows(pmd("show port info 0"))["Max possible RX queues"] == str(QUEUES[device])
         queues = {(0, queue) for queue in range(QUEUES[device])}
@@ -126,7 +143,7 @@ def test_io_and_macswap_from_port_to_port(bench: Bench, device: str, kernel: str
 def asked(events: list[dict[str, Any]], number: int) -> list[tuple[int, int]]:
     """Every message of that number and the first word of its answer, in order."""
     words = [(event["sender"], event["words"]) for event in events]
-    pairs = zip(words, words[1:], strict=False)
+    pairs = pairwise(words)
     return [(vf[0], pf[0]) for (a, vf), (b, pf) in pairs if (a, b) == ("VF", "PF") and vf[0] & 0xFFFF == number]
 
 
@@ -141,7 +158,7 @@ def test_filters_and_what_the_pf_grants(bench: Bench, device: str, kernel: str, 
         own = address(pmd)
         other, group, everyone = own[:5] + bytes((own[5] ^ 1,)), bytes.fromhex("01005e000105"), b"\xff" * 6
         promiscuous = (SET_PROMISC | UNICAST | MULTICAST, SET_PROMISC | UNICAST | NACK | CTS)
-        assert set(asked(events, SET_PROMISC)) == {promiscuous}, "testpmd begins with promiscuous mode"
+        assert asked(events, SET_PROMISC)[-1] == promiscuous, "testpmd begins with promiscuous mode"
         pmd("set verbose 1")
 
         def arrive(*frames: bytes) -> list[str]:
@@ -178,8 +195,9 @@ def test_filters_and_what_the_pf_grants(bench: Bench, device: str, kernel: str, 
         assert asked(events, SET_VLAN)[2:] == [(SET_VLAN, SET_VLAN | ACK | CTS)]
         assert arrive(tagged[0]) == []
         bench.ctl("vf", "0", "vlan", "20")
-        assert "diag=-22" in pmd("rx_vlan add 7 0"), "not under a port VLAN"
-        assert asked(events, SET_VLAN)[3:] == [(add, add | NACK | CTS)]
+        # The PMD compares the answer with SET_VLAN | NACK, but a refused "add" comes back with its bit 16 (igbvf_set_vfta).
+        assert pmd("rx_vlan add 7 0") == ""
+        assert asked(events, SET_VLAN)[3:] == [(add, add | NACK | CTS)], "not under a port VLAN"
         assert len(arrive(frame(own, tci=20), frame(own))) == 1
         pmd("stop")
         pmd("set verbose 0")
@@ -191,43 +209,49 @@ def test_filters_and_what_the_pf_grants(bench: Bench, device: str, kernel: str, 
     clean(vm)
 
 
+def open_files(process: int) -> Counter[str]:
+    """The kinds of what a process has open, sockets left out: those of the control socket come and go."""
+    folder = Path(f"/proc/{process}/fd")
+    return Counter(kind for file in folder.iterdir() if (kind := str(file.readlink()).partition(":")[0]) != "socket")
+
+
 def test_a_port_stops_starts_and_goes_back_to_the_kernel(bench: Bench, device: str, kernel: str, tmp_path: Path, clean) -> None:
     cable = Cable(tmp_path, "a")
     bench.serve(1, nets=[cable.net])
     events = bench.listen("mailbox")
     vm = bench.guest(0, **{**MACHINE, "modules": ["igbvf", "vfio-pci"]})
-    vm.run("ip link set eth0 up && ip link set eth0 down", check=True)
+    vm.run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1; ip link set eth0 up && ip link set eth0 down", check=True)
     prepare(vm, port(0))
-    files = f"/proc/{bench.server.pid}/fd"
-    before, memory = len(os.listdir(files)), bench.server.private_bytes()
+    before, memory = open_files(bench.server.pid), bench.server.private_bytes()
     with testpmd(vm, device, port(0), args=["--forward-mode=macswap"]) as pmd:
         own = address(pmd)
         expected = 0
 
-        def works() -> bool:
+        def works() -> None:
+            """Frames come back, in two halves that the ring holds, and more than it has descriptors."""
             nonlocal expected
-            frames = [frame(own, mark=i) for i in range(700)]
-            cable.send(*frames)
-            expected += len(frames)
-            swapped = [PEER + own + each[12:] for each in frames]
-            return cable.receive(len(frames)) == swapped and stats(pmd)["TX-packets"] == expected
+            for half in range(2):
+                frames = [frame(own, mark=half << 16 | i) for i in range(350)]
+                cable.send(*frames)
+                assert cable.receive(350) == [PEER + own + each[12:] for each in frames]
+            expected += 700
+            assert stats(pmd)["TX-packets"] == expected
 
         pmd("start")
-        assert works(), "more frames than the rings have descriptors"
+        works()
         bench.ctl("link", "down")
         assert shows(pmd("show port info 0"))["Link status"] == "down"
         bench.ctl("link", "up")
         assert shows(pmd("show port info 0"))["Link status"] == "up"
-        assert works()
-        for _ in range(2):
-            assert "Port 0 not stopped" in pmd("port close 0") or "stop" in pmd("port close 0")
-            pmd("stop")
-            pmd("port stop 0")
-            cable.send(*[frame(own)] * 5)
-            assert "Link status: down" in pmd("show port info 0")
-            pmd("port start 0")
-            pmd("start")
-            assert works()
+        works()
+        assert "remove port 0 from forwarding" in pmd("port close 0")
+        pmd("stop")
+        assert "Port not stopped" in pmd("port detach 0")
+        pmd("port stop 0")
+        cable.send(*[frame(own)] * 5)
+        pmd("port start 0")
+        pmd("start")
+        works()
         bench.ctl("pf-reset")
         until(lambda: any(e["sender"] == "PF" and e["words"][0] == 0x100 for e in events))
         assert "reset" in pmd("show config cores").lower(), "the PMD tells of it through the mailbox vector"
@@ -235,9 +259,26 @@ def test_a_port_stops_starts_and_goes_back_to_the_kernel(bench: Bench, device: s
         pmd("port stop 0")
         pmd("port start 0")
         pmd("start")
-        assert works()
+        works()
         pmd("stop")
         pmd("port stop 0")
         assert "Port 0 is closed" in pmd("port close 0")
-        print(pmd("port detach 0"), pmd("device detach 0000:01:00.0"), pmd("port attach 0000:01:00.0"))
+        assert "is detached" in pmd(f"device detach {port(0)}")
+        assert "Port 0 is attached" in pmd(f"port attach {port(0)}")
+        pmd("port start 0")
+        assert address(pmd) == own
+        pmd("start")
+        assert stats(pmd)["TX-packets"] == expected, "a VF's counters survive resets, and the PMD begins where they are"
+        works()
+        pmd("stop")
+        pmd("port stop 0")
+        assert "is detached" in pmd("port detach 0")
+    assert open_files(bench.server.pid) == before | Counter({"/memfd": 1}), "guest memory, mapped once"
+    assert bench.server.private_bytes() < memory + (4 << 20)
+    bind(vm, port(0), driver="igbvf")
+    vm.run("ip link set eth0 up", check=True)
+    carrier(vm, True)
+    cable.send(*[frame(own)] * 5)
+    until(lambda: counters(vm)["rx_packets"] == 5)
+    cable.close()
     clean(vm)
