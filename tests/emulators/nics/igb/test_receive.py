@@ -177,6 +177,13 @@ def test_a_buffer_nowhere_halts_the_queue_until_it_is_enabled_anew(vf: Station) 
     assert [data for _, _, data in vf.take()] == [frame_of(60, 5)]
 
 
+def test_a_ring_above_4_gib(vf: Station) -> None:
+    vf.host.dma.map(5 << 32, 0x10000, vf.host.memory)
+    vf.write("rdbah", 5)
+    assert vf.deliver(frame_of(60), frame_of(5000)) == 2
+    assert b"".join(data for _, _, data in vf.take()) == frame_of(60) + frame_of(5000)
+
+
 def test_without_bus_master_nothing_lands(vf: Station) -> None:
     vf.host.dma.enabled = False
     assert vf.deliver(frame_of(60)) == 0 and vf.host.diagnosed == {"rx-unreachable": 1} and vf.host.irqs == []

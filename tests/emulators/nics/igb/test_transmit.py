@@ -187,6 +187,48 @@ def test_legacy_descriptors(vf: Station) -> None:
     assert Ether(sent)[Dot1Q].vlan == 77 and sent[44:46] != b"\0\0" and vf.done() == [0]
 
 
+def test_without_txsm_segments_keep_the_seed(vf: Station) -> None:
+    packet = bytearray(bytes(ETHER / IP(src="10.0.0.1", dst="10.0.0.2") / TCP() / bytes(100)))
+    packet[50:52] = b"\x12\x34"
+    vf.context(l4t=1, l4len=20, mss=60)
+    vf.data(bytes(packet), tse=1)
+    vf.ring()
+    assert [frame[50:52] for frame in vf.pool.sent] == [b"\x12\x34"] * 2
+
+
+def test_a_burst_of_segments_ends_early(vf: Station) -> None:
+    packet = bytes(ETHER / IP() / TCP() / bytes(1600))
+    vf.context(l4t=1, l4len=20, mss=50)
+    for _ in range(4):
+        vf.data(packet, tse=1)
+    vf.write("tdt", vf.tx_tail)
+    vf.host.turn()
+    assert len(vf.pool.sent) == 64 and vf.read("tdh") == 3
+    vf.settle()
+    assert len(vf.pool.sent) == 128
+
+
+def test_legacy_descriptors_without_offloads(vf: Station) -> None:
+    vf.memory[TX_BUFFERS : TX_BUFFERS + 60] = FRAME
+    command = 60 | 20 << 16 | 0b0000_1011 << 24
+    vf.put(TX_BUFFERS.to_bytes(8, "little") + command.to_bytes(4, "little") + (14 << 8 | 77 << 16).to_bytes(4, "little"))
+    vf.ring()
+    assert vf.pool.sent == [FRAME]
+
+
+def test_rings_and_reports_above_4_gib(vf: Station) -> None:
+    vf.host.dma.unmap(0, MEMORY)
+    vf.host.dma.map(5 << 32, MEMORY, vf.host.memory)
+    for name in ("tdbah", "tdwbah"):
+        vf.write(name, 5)
+    vf.write("tdwbal", 0x800 | 1)
+    vf.data(FRAME, at=0x30000)
+    at = TX_AT + 4
+    vf.memory[at : at + 4] = (5).to_bytes(4, "little")
+    vf.ring()
+    assert vf.pool.sent == [FRAME] and vf.memory[0x800] == 1
+
+
 # -- what a guest does wrong
 
 
