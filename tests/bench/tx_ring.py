@@ -1,8 +1,8 @@
 """What a packet costs in the rings of an igb VF: per direction, frame size and burst, in ns of this process's time.
 
 The VF stands alone with its memory in this process; its pool is one of a real switch, which looks at each frame and hands
-it to ``sink:``, which reads each of its bytes (transmit), or into which a second VF sends (receive, both VFs counted). The guest's own
-work, filling and taking descriptors, is done before and not counted.
+it to ``sink:``, which reads each of its bytes (transmit), or into which a second VF sends (receive, both VFs counted). The
+guest's own work, filling and taking descriptors, is done before and not counted.
 
     python -m tests.bench.tx_ring
 """
