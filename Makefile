@@ -11,7 +11,7 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEBS    := python3-venv mmdebstrap debian-archive-keyring zstd
 DEBS_TEST := gcc libc6-dev make xz-utils libdpdk-dev linux-source-6.1 linux-headers-amd64 iproute2 iputils-ping tshark tcpdump
 
-.PHONY: help setup demo test unit matrix bench lint docs clean
+.PHONY: help setup demo test unit matrix bench lint clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10

@@ -27,8 +27,8 @@ START_TIMEOUT = 20.0
 class ServerProcess:
     """``with ServerProcess(["igbvf", "igbvf"]) as server:`` serves two VFs of one port at ``server.sockets``.
 
-    ``nets`` one per port; ``python`` are interpreter options. Raises ``RegmodelError`` with the server's own one line when it
-    does not start. Its standard error is kept in ``server.log``.
+    ``nets`` one per port; ``arguments`` are more words for ``regmodel serve``. Its standard error is kept in ``server.log``.
+    Raises ``RegmodelError`` with the server's own one line when it does not start.
     """
 
     def __init__(

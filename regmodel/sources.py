@@ -14,11 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Source:
-    """The root of all sources. ``confidence`` is how sure it makes us: ``datasheet``, ``driver``, ``model``, ``observed``."""
-
-    @property
-    def confidence(self) -> str:
-        return "datasheet"
+    """The root of all sources."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +50,6 @@ class Symbol(Source):
     shift: int = 0
     of: str | None = None
 
-    @property
-    def confidence(self) -> str:
-        return "driver"
-
     def __str__(self) -> str:
         return f"{self.package}:{self.file} {self.call()}"
 
@@ -86,23 +78,5 @@ class Reading(Source):
     file: str
     what: str
 
-    @property
-    def confidence(self) -> str:
-        return "model" if self.package in ("qemu", "nul") else "driver"
-
     def __str__(self) -> str:
         return f"{self.package}:{self.file} {self.what}"
-
-
-@dataclass(frozen=True)
-class Observed(Source):
-    """Seen on a running device that nobody here wrote; ``what`` says which and how to see it again."""
-
-    what: str
-
-    @property
-    def confidence(self) -> str:
-        return "observed"
-
-    def __str__(self) -> str:
-        return f"observed: {self.what}"

@@ -1,7 +1,7 @@
 """What is said on the control socket: one JSON object a line, each with the version ``"v": 1``.
 
 A client sends requests, each answered by one reply with the same ``id``. After ``subscribe`` events come in between.
-``docs/control-socket.md`` is generated from the models in here (``python -m emulators.control.protocol``).
+``docs/control-socket.md`` is generated from what is in here (``python -m emulators.control.protocol``).
 """
 
 from __future__ import annotations
@@ -123,9 +123,40 @@ def event(kind: EventKind, values: tuple[Any, ...]) -> bytes:
     return line({"v": VERSION, "event": kind, **dict(zip(EVENT_FIELDS[kind], values, strict=True))})
 
 
+EVENT_ABOUT: dict[EventKind, str] = {
+    "access": "the guest read or wrote a register; `bar` 7 is configuration space, `path` is empty where no register is",
+    "dma": "guest memory came or went: `op` is `unmap`, or `map` with permissions and how we reach it",
+    "irq": "an interrupt was sent: INTX, MSI or MSIX, and which of them",
+    "mailbox": "a message was handed over by `sender`: all of its 32-bit words",
+    "packet": "a frame without FCS came `in` to the switch from a VF, the PF or the uplink (`port`), or went `out` to it",
+    "reset": "the function was reset, and by what",
+    "diagnose": "the guest did what silicon does not answer for; `kind` is a stable name",
+}
+"""What each kind of event says."""
+
+_INTRODUCTION = """\
+`regmodel serve` opens one Unix stream socket of mode 0600: `--control PATH`, by default the path of its first `--socket` with
+`.ctl` behind it. Any number of clients may be connected. `regmodel trace` and `regmodel ctl` are two of them; this page is all
+that a third one needs. It is generated (`python -m emulators.control.protocol`).
+
+Both sides say JSON objects, one a line, in UTF-8, each with the version `"v": 1`. A server refuses members and versions that
+it does not know; it may add members to replies and events within a version, so clients pass over what they do not know. A
+request is at most 65536 bytes long. Requests are answered in order, each with the `id` that it had:
+
+```
+> {"v":1,"id":1,"do":"ctl","words":["link","down"]}
+< {"v":1,"id":1,"ok":true,"result":null}
+> {"v":1,"id":2,"do":"coverage","function":"vf9"}
+< {"v":1,"id":2,"ok":false,"error":"there is no function 'vf9'; there are vf0"}
+```
+
+After `subscribe`, events come in between. A client that does not keep up loses events, which `lost` counts; it never holds up
+the port."""
+
+
 def document() -> str:
     """The documentation of this protocol, in Markdown."""
-    out = ["# The control socket", "", (__doc__ or "").strip(), "", "## Requests", ""]
+    out = ["# The control socket", "", _INTRODUCTION, "", "## Requests", ""]
     for model in (Hello, Stats, Coverage, Recent, Peek, Ctl, Subscribe):
         name = model.model_fields["do"].annotation.__args__[0]  # type: ignore[union-attr]
         out += [f"### `{name}`", "", (model.__doc__ or "").strip(), ""]
@@ -134,15 +165,18 @@ def document() -> str:
             default = "" if f.is_required() else f", default {f.default!r}"
             out.append(f"- `{k}`: {_typename(f.annotation)}{default}")
         out += [""] if members else []
-    out += ["## Events", "", "| event | members |", "| --- | --- |"]
-    out += [f"| `{kind}` | {', '.join(f'`{f}`' for f in fields)} |" for kind, fields in EVENT_FIELDS.items()]
-    out += ["| `lost` | `count` |", "", "## JSON Schema of a request", "", "```json"]
+    out += ["## Events", "", "`t` is in ns of the server's monotonic clock, as `now` of `hello`.", ""]
+    out += ["| event | members | |", "| --- | --- | --- |"]
+    out += [f"| `{k}` | {', '.join(f'`{f}`' for f in fields)} | {EVENT_ABOUT[k]} |" for k, fields in EVENT_FIELDS.items()]
+    out += ["| `lost` | `count` | events that this client missed before this one |", ""]
+    out += ["## JSON Schema of a request", "", "```json"]
     out += [json.dumps(_requests.json_schema(), indent=1), "```", ""]
     return "\n".join(out)
 
 
 def _typename(annotation: Any) -> str:
-    return getattr(annotation, "__name__", str(annotation)) if not hasattr(annotation, "__args__") else str(annotation)
+    text = str(annotation) if hasattr(annotation, "__args__") else annotation.__name__
+    return text.replace("typing.Literal", "one of ")
 
 
 if __name__ == "__main__":
