@@ -191,11 +191,13 @@ class Running:
             wants_server = {"dma", "irq", "reset"} & set(kinds)
             served.server.observer = _ServerEvents(served.name, self.loop, kinds, emit) if wants_server else None
             served.function.host.on_diagnose = _Diagnoses(served.name, self.loop, emit) if "diagnose" in kinds else None
-        for card in self.cards:
+        for number, card in enumerate(self.cards):
             names = {s.slot.name: s.name for s in self.served if s.card is card}
             card.on_mailbox = _Mailbox(names, self.loop, emit) if "mailbox" in kinds else None
-            for port in card.ports:
-                port.switch.observer = _Packets(self.loop, emit) if "packet" in kinds else None
+            where = f"card{number}." if len(self.cards) > 1 else ""
+            for index, port in enumerate(card.ports):
+                prefix = f"{where}port{index}." if len(card.ports) > 1 else where
+                port.switch.observer = _Packets(prefix, self.loop, emit) if "packet" in kinds else None
 
 
 def _messages(server: Server) -> dict[str, int]:
@@ -268,10 +270,12 @@ class _Mailbox:
 
 
 class _Packets:
-    def __init__(self, loop: Loop, emit: Emit) -> None:
-        self.loop, self.emit = loop, emit
+    """``prefix`` tells apart what several switches call by the same name, their uplinks first of all."""
+
+    def __init__(self, prefix: str, loop: Loop, emit: Emit) -> None:
+        self.prefix, self.loop, self.emit = prefix, loop, emit
 
     def __call__(self, port: str, direction: str, frames: Sequence[Buffer]) -> None:
         now = self.loop.now()
         for frame in frames:
-            self.emit("packet", (now, port, direction, bytes(frame).hex()))
+            self.emit("packet", (now, self.prefix + port, direction, bytes(frame).hex()))

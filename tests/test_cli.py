@@ -68,6 +68,8 @@ def test_every_command_has_complete_help() -> None:
         (["decode", "igbvf", "status", "-1"], "-1"),
         (["decode", "igbvf", "status"], "give a register and its value"),
         (["decode", "igbvf", "status", "0x1ffffffff"], "32"),
+        (["decode", "igbvf", "rdt[2]", "0"], "there are rdt[0] to rdt[1]"),
+        (["show", "igbvf", "status[0]"], "status is one register"),
         (["decode", "igbvf", "-d", "tx_date", "00"], "has no 'tx_date'; did you mean tx_data"),
         (["decode", "igbvf", "-d", "tx_data", "xyz"], "is not hexadecimal"),
         (["decode", "igbvf", "-d", "tx_data", "00ff"], "16"),
@@ -161,9 +163,11 @@ def test_packets_and_events_are_saved_for_other_tools(tmp_path: Path) -> None:
     with ServerProcess(["igbvf"], nets=[net], folder=tmp_path) as server:
         files = ["--pcapng", str(packets), "--save", str(events)]
         regmodel("trace", str(server.control_path), "--events", "packet", "--count", "200", *files)
-    seen = subprocess.run(["tshark", "-r", str(packets), "-T", "fields", "-e", "frame.len"], capture_output=True, text=True)
-    lengths = seen.stdout.split()
-    assert len(lengths) == 200 and set(lengths) <= {"96", "100"}, seen.stderr
+    fields = ["-e", "frame.len", "-e", "frame.interface_name", "-e", "frame.packet_flags_direction"]
+    seen = subprocess.run(["tshark", "-r", str(packets), "-T", "fields", *fields], capture_output=True, text=True)
+    rows = [line.split("\t") for line in seen.stdout.splitlines()]
+    assert len(rows) == 200 and {row[0] for row in rows} <= {"96", "100"}, seen.stderr
+    assert {(name, int(way, 0)) for _, name, way in rows} == {("uplink", 1), ("pf", 2)}
     decoded = regmodel("trace", str(events))
     assert decoded.count("uplink") == 100 and decoded.count("packet out") == 100
     assert "is no trace" in refusal("trace", str(packets))

@@ -127,5 +127,6 @@ def _capturing(events: Iterable[dict[str, Any]], path: Path, stack: ExitStack, n
     shift = time.time_ns() - now
     for event in events:
         if event["event"] == "packet":
-            write_frame(writer, event["t"] + shift, bytes.fromhex(event["data"]))
+            direction = 1 if event["direction"] == "in" else 2
+            write_frame(writer, event["t"] + shift, bytes.fromhex(event["data"]), event["port"], direction)
         yield event

@@ -12,7 +12,7 @@ from rich.text import Text
 from regmodel.catalogue import Description, Device
 from regmodel.errors import UsageError
 from regmodel.keys import Keys
-from regmodel.registers import Bar
+from regmodel.registers import Bar, Register
 from regmodel.render.registers import decode_register, draw_bar, draw_register
 from regmodel.render.schemas import decode_bytes, draw_schema
 from regmodel.render.words import indent, source_list, table
@@ -76,11 +76,8 @@ def draw_keys(keys: Keys) -> RenderableType:
 
 def draw(description: Description, name: str) -> RenderableType:
     """Whatever ``name`` is in a description. Raises ``UsageError`` which lists near names."""
-    register = name.partition("[")[0]
-    for bar in _bars(description):
-        for known in (register, register.lower()):
-            if known in bar.entries:
-                return draw_register(bar, known)
+    if (place := _register(description, name)) is not None:
+        return draw_register(*place)
     for known, schema, doc, sources in _schemas(description):
         if known == name:
             return draw_schema(known, schema, doc, sources)
@@ -90,11 +87,9 @@ def draw(description: Description, name: str) -> RenderableType:
 def decode(description: Description, name: str, value: int | bytes) -> RenderableType:
     """A register value (a number) or a descriptor, message or structure (bytes). Raises ``UsageError``."""
     if isinstance(value, int):
-        register = name.partition("[")[0]
-        for bar in _bars(description):
-            for known in (register, register.lower()):
-                if known in bar.entries:
-                    return decode_register(bar.entries[known], value, known)
+        if (place := _register(description, name)) is not None:
+            bar, known = place
+            return decode_register(bar.entries[known], value, known)
     else:
         for known, schema, _, _ in _schemas(description):
             if known == name:
@@ -105,6 +100,22 @@ def decode(description: Description, name: str, value: int | bytes) -> Renderabl
 def _bars(description: Description) -> list[Bar]:
     config = [description.config] if isinstance(description, Device) else []
     return [*description.bars.values(), *config]
+
+
+def _register(description: Description, name: str) -> tuple[Bar, str] | None:
+    """The register file that has ``name``, and what it calls it; ``rdt[1]`` is an instance of ``rdt``, which must be there."""
+    stem, bracket, index = name.partition("[")
+    for bar in _bars(description):
+        for known in (stem, stem.lower()):
+            entry = bar.entries.get(known)
+            if entry is None:
+                continue
+            count = len(entry.offsets) if entry.is_array else 0
+            if bracket and isinstance(entry, Register) and index.removesuffix("]") not in map(str, range(count)):
+                text = f"there are {known}[0] to {known}[{count - 1}]" if count else f"{known} is one register"
+                raise UsageError(f"{description.name} has no {name!r}: {text}")
+            return bar, known
+    return None
 
 
 def _schemas(description: Description) -> Iterator[tuple[str, Construct, str, tuple[Source, ...]]]:

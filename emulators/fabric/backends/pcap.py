@@ -179,11 +179,17 @@ def open_writer(name: str) -> RawPcapNgWriter | RawPcapWriter:
     return writer
 
 
-def write_frame(writer: RawPcapNgWriter | RawPcapWriter, when: int, frame: bytes) -> None:
-    """Append a frame captured at ``when``, ns since 1970. scapy's pcapng takes seconds only, in its own resolution."""
+def write_frame(
+    writer: RawPcapNgWriter | RawPcapWriter, when: int, frame: bytes, port: str | None = None, direction: int | None = None
+) -> None:
+    """Append a frame captured at ``when``, ns since 1970. scapy's pcapng takes seconds only, in its own resolution.
+
+    A pcapng file also says at which ``port`` (its interface), and whether inbound (1) or outbound (2).
+    """
     second, ns = divmod(when, 1_000_000_000)
     if type(writer).__name__ == "RawPcapNgWriter":
-        writer.write_packet(frame, sec=when / 1e9)
+        name = None if port is None else port.encode()
+        writer._write_packet(frame, linktype=ETHERNET, sec=when / 1e9, ifname=name, direction=direction)
     else:
         writer.write_packet(frame, sec=second, usec=ns)
 
