@@ -30,6 +30,7 @@ BATCH = 256
 UNSENT = 1 << 20
 """Bytes of formatted lines that wait in us for a client that does not read."""
 PERIOD = 5 * MILLISECOND
+RETRY = 1000 * MILLISECOND
 
 _log = logging.getLogger("regmodel.control")
 
@@ -65,10 +66,21 @@ class ControlServer:
         self._ticking = False
 
     def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        try:
             sock, _ = self._socket.accept()
-            sock.setblocking(False)
-            self.clients.append(_Client(self, sock))
+        except BlockingIOError:
+            return
+        except OSError as error:  # no descriptors left: look again later, not in a loop
+            _log.warning("a client of the control socket cannot be accepted: %s", error)
+            self.loop.remove(self._socket.fileno())
+            self.loop.call_at(self.loop.now() + RETRY, self._listen_again)
+            return
+        sock.setblocking(False)
+        self.clients.append(_Client(self, sock))
+
+    def _listen_again(self) -> None:
+        if self._socket.fileno() >= 0:
+            self.loop.add(self._socket.fileno(), self._accept)
 
     def emit(self, kind: EventKind, values: tuple[Any, ...]) -> None:
         """Queue one event for those who asked for its kind."""

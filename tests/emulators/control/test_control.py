@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
 import socket
 import stat
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -197,3 +199,36 @@ def test_a_stale_socket_is_replaced_and_a_missing_one_is_explained(tmp_path: Pat
 def test_the_documentation_is_current() -> None:
     text = Path("docs/control-socket.md").read_text()
     assert text.strip() == protocol.document().strip(), "run: python -m emulators.control.protocol > docs/control-socket.md"
+
+
+def test_without_descriptors_a_client_waits_and_the_loop_rests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Exhausted:
+        """A listening socket whose first accept finds no descriptor left."""
+
+        def __init__(self, sock: socket.socket) -> None:
+            self._sock, self.calls = sock, 0
+
+        def accept(self) -> Any:
+            self.calls += 1
+            if self.calls == 1:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return self._sock.accept()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+    monkeypatch.setattr("emulators.control.server.RETRY", 1_000_000)
+    loop = Loop()
+    server = ControlServer(loop, tmp_path / "ctl", Subject())
+    server._socket = exhausted = Exhausted(server._socket)  # type: ignore[assignment]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(str(tmp_path / "ctl"))
+        loop.settle()
+        assert exhausted.calls == 1 and server.clients == [] and "cannot be accepted" in caplog.text
+        time.sleep(0.002)
+        loop.settle()
+        assert len(server.clients) == 1
+    server.close()
+    loop.close()
