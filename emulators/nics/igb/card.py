@@ -188,7 +188,7 @@ class IgbCard:
         self._observer: MailboxObserver | None = None
 
     def _address(self, kind: str, last: int) -> bytes:
-        """A locally administered address: four bytes from the seed, then 0 and ``last``."""
+        """A locally administered address: 02, three bytes from the seed, 0 and ``last``."""
         hashed = zlib.crc32(f"{self.seed}/{self.device.identity}/{kind}".encode())
         return bytes((0x02, *hashed.to_bytes(4, "big")[:3], 0, last))
 
