@@ -31,8 +31,11 @@ NACK_PAUSE = 2000 * MILLISECOND
 """Between two refusals to a VF that is not clear to send (2 * HZ in ``igb_rcv_msg_from_vf``)."""
 LOCK_TRIES, LOCK_PAUSE = 10, MILLISECOND
 """How often and in which steps the driver asks for a buffer that the VF owns (e1000_mbx.c ``igb_obtain_mbx_lock_pf``)."""
-RESET_TIME = 30 * MILLISECOND
-"""From ``igb_down`` to the end of ``igb_up``: two sleeps of 10 to 20 ms (``igb_down``, ``igb_reset_hw_82575``)."""
+DRAIN_TIME = 15 * MILLISECOND
+"""From the word to the VFs that the port goes down (``igb_reset``) to CTRL.RST: the sleep of 10 to 20 ms in
+``igb_reset_hw_82575``. A VF has that long to read it, before the reset clears the mailbox."""
+RESET_TIME = 15 * MILLISECOND
+"""From there to the end of ``igb_up``."""
 
 PF_CONTROL = 0x0100
 """The one message that the PF sends unasked (e1000_mbx.h ``E1000_PF_CONTROL_MSG``)."""
@@ -93,7 +96,8 @@ class PfDriver:
         self.models: list[VfModel | None] = [None] * count
         self.events = PfEvents(interrupt=self._interrupt)
         self.counts = Counts()
-        self.in_reset = False
+        self.down = False  # between igb_down and igb_up: nothing is answered
+        self.in_reset = False  # the part of it in which the hardware is in reset
         self._waiting: set[int] = set()
         self._up()
         switch.link.listen(self._link_event)
@@ -130,11 +134,17 @@ class PfDriver:
         What the host set by command survives in the driver, but reaches the hardware only at the next reset of the VF;
         disabled spoof checking does not come back at all, as in the stock driver.
         """
-        if self.in_reset:
+        if self.down:
             return
         for vf in self.vfs:
             vf.clear_to_send = vf.multicast_promiscuous = False
         self.ping_all()
+        self.registers.enable(receive=0, transmit=0)
+        self.down = True
+        self.clock.call_at(self.clock.now() + DRAIN_TIME, self._reset_hardware)
+
+    def _reset_hardware(self) -> None:
+        """CTRL.RST and what the driver sets up anew."""
         self.in_reset = True
         self._waiting.clear()
         self.events.clear()
@@ -156,7 +166,7 @@ class PfDriver:
 
     def _reset_done(self) -> None:
         """The end of ``igb_up``: CTRL_EXT.PFRSTD; then the watchdog finds the link and says so."""
-        self.in_reset = False
+        self.down = self.in_reset = False
         for mailbox in self._built():
             mailbox.pf_is_back()
         self._interrupt()
@@ -202,7 +212,7 @@ class PfDriver:
     def _link_event(self, up: bool) -> None:
         """``igb_watchdog_task``: every VF is pinged, and looks at its STATUS."""
         self._tell_link()
-        if not self.in_reset:
+        if not self.down:
             self.ping_all()
 
     def set_link_state(self, vf: int, state: str) -> None:
@@ -232,14 +242,14 @@ class PfDriver:
 
     def ping(self, vf: int) -> None:
         """A control message, which says whether the VF is clear to send."""
-        if not self.in_reset:
+        if not self.down:
             self._serve(vf)  # do not overwrite a message that waits: the stock driver can, when it loses a race
         self._send(vf, [PF_CONTROL | (CTS if self.vfs[vf].clear_to_send else 0)])
 
     def _send(self, vf: int, words: Sequence[int], tries: int = LOCK_TRIES) -> None:
         """``igb_write_mbx_pf``: take the buffer, forget what was pending, store, signal. Given up after ``LOCK_TRIES``."""
         mailbox = self.mailboxes[vf]
-        if mailbox is None or self.in_reset:
+        if mailbox is None or self.down:
             return
         if not self._lock(mailbox):
             if tries:
@@ -260,12 +270,12 @@ class PfDriver:
     # -- the interrupt
 
     def _interrupt(self) -> None:
-        if not self.in_reset:
+        if not self.down:
             self.clock.defer(self._mailbox_task)
 
     def _mailbox_task(self) -> bool:
         """``igb_msg_task``: of each VF first its reset, then its message, then its acknowledgement."""
-        if not self.in_reset:
+        if not self.down:
             for vf in range(len(self.vfs)):
                 self._serve(vf)
         return False
@@ -299,7 +309,7 @@ class PfDriver:
         """``igb_rcv_msg_from_vf``: take the buffer and the message, acknowledge, act, answer."""
         self._waiting.discard(vf)
         mailbox, data = self.mailboxes[vf], self.vfs[vf]
-        if mailbox is None or self.in_reset:
+        if mailbox is None or self.down:
             return
         if not self._lock(mailbox):
             if tries:
@@ -378,6 +388,7 @@ class PfDriver:
             "vfs": vfs,
             "registers": self.registers.save(),
             "macs": self.settings.macs.save(),
+            "down": self.down,
             "in_reset": self.in_reset,
             "events": [self.events.requests, self.events.acks, self.events.resets],
         }
@@ -399,8 +410,8 @@ class PfDriver:
         self.registers.load(image["registers"])
         self.settings.vfs = vfs
         self.events.requests, self.events.acks, self.events.resets = requests, acks, resets
-        if image["in_reset"]:  # the timer that would have ended it was not saved: it ends now
-            self.in_reset = True
-            self.clock.call_at(self.clock.now(), self._reset_done)
+        self.down, self.in_reset = bool(image["down"]), bool(image["in_reset"])
+        if self.down:  # the timer that would have gone on was not saved: the reset begins anew
+            self.clock.call_at(self.clock.now(), self._reset_hardware)
         self._interrupt()
         self._tell_link()

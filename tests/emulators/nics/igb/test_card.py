@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from emulators.model import load_card
+from emulators.nics.igb.pf import DRAIN_TIME
 from emulators.pci.function import PciFunction
 from regmodel.devices.igbvf import IGBVF, IGBVF_I350
 from regmodel.errors import StateError, UsageError
@@ -258,6 +259,8 @@ def test_a_built_vf_sees_the_link_and_the_mailbox(bench: Bench) -> None:
     assert function.region_read(0, VMBMEM, 4) == 1 | MSG_ACK
     assert bench.card.slots[0].pool.receive_enable
     bench.card.control(["pf-reset"])
+    assert function.region_read(0, status, 4) & lu
+    bench.advance(DRAIN_TIME)
     assert not function.region_read(0, status, 4) & lu
     assert function.region_read(0, v2p, 4) & RSTI
     bench.advance(SECOND)
@@ -296,6 +299,7 @@ def test_a_pf_reset_resets_the_vfs_but_for_their_statistics(benches: Benches) ->
             bank.write(bank[name].offset, 4, value)
         bank["vfgprc"].value = 5
     bench.port.control("pf-reset")
+    bench.advance(DRAIN_TIME)
     for model, rxdctl in zip(models, (0, 0x0001_0000), strict=True):
         bank = model.banks[0]
         after = {name: bank[name].value for name in written}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from emulators.fabric.frames import intel_hash, mac_bytes
 from emulators.fabric.pool import VlanInsert
+from emulators.nics.igb.pf import DRAIN_TIME
 from regmodel.errors import UsageError
 from regmodel.function import ResetCause
 from tests.emulators.nics.igb.vf_driver import (
@@ -382,6 +383,12 @@ def test_a_reset_of_the_pf_is_seen_and_recovered_from(bench: Bench) -> None:
     bench.card.on_mailbox = lambda name, sender, words: heard.append((name, words[0]))
     bench.port.control("pf-reset")
     assert heard == [("vf0", 0x100), ("vf1", 0x100)], "pinged without CTS"
+    assert not a.slot.pool.receive_enable and not a.slot.pool.transmit_enable
+    bench.advance(DRAIN_TIME - 1)
+    assert a.read(1) == [0x100], "there is time to read that"
+    with pytest.raises(Stuck, match="no PFACK"):
+        a.post(5, 1518)
+    bench.advance(1)
     assert a.bank.read(V2PMAILBOX, 4) == RSTI and a.bank.read(VMBMEM, 4) == 0
     assert not a.slot.pool.receive_enable and not a.slot.pool.transmit_enable
     assert not bench.pf.link_of(0)
@@ -446,6 +453,7 @@ def test_spoof_checks(vf: VfDriver, bench: Bench) -> None:
     assert not pool.mac_anti_spoof and not pool.vlan_anti_spoof
     assert bench.card.slots[1].pool.mac_anti_spoof
     bench.port.control("pf-reset")
+    bench.advance(DRAIN_TIME)
     assert pool.mac_anti_spoof, "igb_vmm_control does not ask what was set"
 
 
