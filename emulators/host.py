@@ -43,6 +43,8 @@ class Host:
     ) -> None:
         self.name, self.dma, self.packets = name, dma, packets
         self.clock: Clock = loop
+        self.defer: Callable[[Burst], None] = loop.defer
+        """Run a burst soon, outside of any register access; again as long as it returns True. A doorbell does little else."""
         self._loop, self._signal, self._line = loop, signal, line
         self.diagnostics: Counter[str] = Counter()
         self.on_diagnose: Callable[[str, Mapping[str, object]], None] | None = None
@@ -56,10 +58,6 @@ class Host:
     def line(self, asserted: bool) -> None:
         """Drive the interrupt line: level, not edge. It stays as it was left."""
         self._line(asserted)
-
-    def defer(self, burst: Burst) -> None:
-        """Run ``burst`` soon, outside of any register access; again as long as it returns True."""
-        self._loop.defer(burst)
 
     def poll(self, burst: Burst) -> Timer:
         """Run ``burst`` over and over at an adaptive rate."""

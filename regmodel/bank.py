@@ -122,6 +122,7 @@ class Cell:
         "reserved",
         "reset_values",
         "rs",
+        "simple",
         "size",
         "spent",
         "status",
@@ -161,6 +162,8 @@ class Cell:
         self.status = entry.status
         self.partial = entry.status is not Status.IMPLEMENTED
         self.banked = False
+        self.simple = self.plain and not self.partial
+        """A whole write does nothing but store: what is left to ask are reserved bits and hooks."""
         self.pair: tuple[Cell, Cell] | None = None
         self.partner = False
         self.spent = 0  # write-once bits that have been written
@@ -265,10 +268,12 @@ class Bank:
         if entry.banked_by is not None:
             select, count = entry.banked_by
             cell.store, cell.index, cell.banked = _Selected(self._named[select, 0], count), 0, True
+            cell.simple = False
         if entry.pair is not None:
             low, high = entry.pair
             cell.pair = (self._named[low, index], self._named[high, index])
             cell.partner = name == low
+            cell.simple = False
 
     # -- names -------------------------------------------------------------------------------------------------------
 
@@ -338,7 +343,19 @@ class Bank:
         self.ring.append(record)
         if self.observer is not None:
             self.observer(record)
-        self._store(cell, value, cell.width_mask, size)
+        if not cell.simple:
+            self._store(cell, value, cell.width_mask, size)
+            return
+        store, index, keep = cell.store, cell.index, cell.stored  # ``_store`` for most registers, doorbells above all
+        old: int = store[index]
+        cell.writes += 1
+        cell.ones |= value
+        cell.zeros |= value ^ cell.width_mask
+        store[index] = new = old ^ (old ^ value) & keep
+        if (value ^ old) & cell.reserved:
+            self._complain(cell, value)
+        for hook in cell.on_write:
+            hook(cell.path, old, new, size, _WRITE)
 
     def _store(self, cell: Cell, value: int, lanes: int, size: int) -> None:
         """Write the bits of ``value`` under ``lanes`` into one cell, under its access, and run its hooks."""
