@@ -33,7 +33,7 @@ def test_list_names_devices_ids_and_numbering() -> None:
     text = regmodel("list", "--ports", "2")
     assert re.search(r"igbvf +8086:10ca .*net_e1000_igb_vf", text)
     assert re.search(r"igbvf-i350 +8086:1520", text)
-    assert "port 0: VF0, VF2" in text and "port 1: VF1, VF3" in text
+    assert "port 0 of 2: VF0, VF2" in text and "port 1 of 2: VF1, VF3" in text
 
 
 @pytest.mark.parametrize("name", ["igbvf", "igbvf-i350"])
@@ -169,7 +169,8 @@ def test_packets_and_events_are_saved_for_other_tools(tmp_path: Path) -> None:
     assert len(rows) == 200 and {row[0] for row in rows} <= {"96", "100"}, seen.stderr
     assert {(name, int(way, 0)) for _, name, way in rows} == {("uplink", 1), ("pf", 2)}
     decoded = regmodel("trace", str(events))
-    assert decoded.count("uplink") == 100 and decoded.count("packet out") == 100
+    arrived, left = decoded.count("packet in"), decoded.count("packet out")
+    assert arrived + left == 200 and 80 <= left <= arrived
     assert "is no trace" in refusal("trace", str(packets))
 
 

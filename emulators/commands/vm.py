@@ -60,6 +60,9 @@ def vm(
         raise UsageError(f"cannot write {trace}: there is no such folder; choose another --trace")
     if not device and not socket:
         raise UsageError("name a --device to attach (see `regmodel list`) or a --socket where one is served")
+    for path in socket:
+        if not path.is_socket():
+            raise UsageError(f"{path}: nothing is served there; start it with `regmodel serve DEVICE --socket {path}`")
     stock = [name for spec in device for name in find(spec).drivers[:1]] if driver is None else [driver]
     wanted: list[str | Path] = [*dict.fromkeys(name for name in stock if name != "-"), *module]
     own = {path.name.split(".ko")[0].replace("-", "_") for path in module}

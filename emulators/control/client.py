@@ -42,9 +42,12 @@ class ControlClient:
         return line["result"]
 
     def events(self, kinds: Sequence[EventKind]) -> Iterator[dict[str, Any]]:
-        """Subscribe, then yield events until the server goes away."""
+        """Subscribe, at once; then the events until the server goes away."""
         self.ask("subscribe", events=list(kinds))
         self._socket.settimeout(None)
+        return self._stream()
+
+    def _stream(self) -> Iterator[dict[str, Any]]:
         while True:
             try:
                 yield self._waiting.pop(0) if self._waiting else self._line()

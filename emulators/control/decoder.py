@@ -115,18 +115,15 @@ def fields_of(bar: Bar, path: str, value: int) -> str:
     return " ".join(words)
 
 
-def members_of(value: Any, prefix: str = "") -> str:
-    """The members of a parsed message that are not zero, in one line."""
+def members_of(value: Any, prefix: str = "", count: int | None = None) -> str:
+    """The members of a parsed message that are not zero, in one line; of an array, as many as its ``count`` member says."""
     if isinstance(value, Mapping):
-        parts = [members_of(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items() if not str(k).startswith("_")]
-        return " ".join(part for part in parts if part)
+        count = value.get("count", value.get("header", {}).get("count") if isinstance(value.get("header"), Mapping) else None)
+        named = {f"{prefix}.{k}" if prefix else str(k): v for k, v in value.items() if not str(k).startswith("_")}
+        return " ".join(part for part in (members_of(v, k, count) for k, v in named.items()) if part)
     if isinstance(value, bytes | bytearray):
         return f"{prefix}={value.hex(':')}" if any(value) else ""
     if isinstance(value, list):
-        shown = list(value)
-        while shown and not shown[-1]:
-            shown.pop()
-        if not shown:
-            return ""
-        return f"{prefix}=[{' '.join(f'{v:#x}' if isinstance(v, int) else str(v) for v in shown)}]"
+        used = len(value) if count is None and any(value) else count or 0
+        return f"{prefix}=[{' '.join(f'{v:#x}' if isinstance(v, int) else str(v) for v in value[:used])}]" if used else ""
     return f"{prefix}={value:#x}" if isinstance(value, int) and value > 9 else f"{prefix}={value}" if value else ""

@@ -7,7 +7,6 @@ its speed.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
@@ -18,8 +17,9 @@ from typing import Any, Protocol, TypeAlias
 
 from emulators.control import protocol
 from emulators.control.protocol import EventKind
+from emulators.listening import ListeningSocket
 from emulators.loop import MILLISECOND, Loop
-from regmodel.errors import RegmodelError, UsageError
+from regmodel.errors import RegmodelError
 
 Emit: TypeAlias = Callable[[EventKind, tuple[Any, ...]], None]
 
@@ -61,13 +61,13 @@ class ControlServer:
     def __init__(self, loop: Loop, path: str | os.PathLike[str], subject: Steerable) -> None:
         self.loop, self.path, self.subject = loop, Path(path), subject
         self.clients: list[_Client] = []
-        self._socket = _listen(self.path)
+        self._socket = ListeningSocket(self.path, option="--control", private=True)
         loop.add(self._socket.fileno(), self._accept)
         self._ticking = False
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._socket.accept()
+            sock = self._socket.accept()
         except BlockingIOError:
             return
         except OSError as error:  # no descriptors left: look again later, not in a loop
@@ -109,8 +109,6 @@ class ControlServer:
             client.close()
         self.loop.remove(self._socket.fileno())
         self._socket.close()
-        with contextlib.suppress(OSError):
-            self.path.unlink()
 
 
 class _Client:
@@ -222,24 +220,3 @@ class _Client:
         self.server.clients.remove(self)
         if self.kinds:
             self.server.interests_changed()
-
-
-def _listen(path: Path) -> socket.socket:
-    """A listening socket of mode 0600 at ``path``; a stale one, where nobody listens any more, is replaced."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    if path.is_socket():
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                sock.close()
-                raise UsageError(f"{path}: a server already listens here; stop it or choose another --control path")
-        path.unlink()
-    old = os.umask(0o177)
-    try:
-        sock.bind(str(path))
-    except OSError as error:
-        sock.close()
-        raise UsageError(f"{path}: cannot listen here ({error.strerror or error}); choose another --control path") from None
-    finally:
-        os.umask(old)
-    sock.listen()
-    return sock

@@ -6,13 +6,10 @@ is killed and started again may connect before its old connection has been seen 
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
-import socket
-import stat
 from pathlib import Path
 
+from emulators.listening import ListeningSocket
 from emulators.loop import Loop
 from emulators.vfio_user.connection import Connection
 from emulators.vfio_user.memory import Files
@@ -57,8 +54,7 @@ class Server:
         self.connection: Connection | None = None
         self._files = Files(trust=trust_memory) if files is None else files
         self._wire, self._keep_state, self._observer = WIRES[dma_wire], keep_state, observer
-        self._socket = _listen(self.path)
-        self._identity = self._socket_file()
+        self._socket = ListeningSocket(self.path, option="--socket")
         loop.add(self._socket.fileno(), self._accept)
 
     @property
@@ -79,12 +75,10 @@ class Server:
             self.connection.close("the server stops")
         self.loop.remove(self._socket.fileno())
         self._socket.close()
-        if self._socket_file() == self._identity:
-            self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._socket.accept()
+            sock = self._socket.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:  # no descriptors left, most likely: the client waits, and so do we
@@ -120,46 +114,3 @@ class Server:
     def _listen_again(self) -> None:
         if self._socket.fileno() >= 0 and self.connection is None:
             self.loop.add(self._socket.fileno(), self._accept)
-
-    def _socket_file(self) -> tuple[int, int] | None:
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-
-def _listen(path: Path) -> socket.socket:
-    """A listening socket at ``path``; what a dead server left there is replaced."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        try:
-            sock.bind(os.fspath(path))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or not _is_dead(path):
-                raise
-            path.unlink()
-            sock.bind(os.fspath(path))
-        sock.listen(4)
-    except OSError as error:
-        sock.close()
-        raise UsageError(_remedy(path, error)) from error
-    return sock
-
-
-def _is_dead(path: Path) -> bool:
-    """Whether ``path`` is a socket that nobody listens on."""
-    if not stat.S_ISSOCK(path.lstat().st_mode):
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        return probe.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
-
-
-def _remedy(path: Path, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE and not stat.S_ISSOCK(path.lstat().st_mode):
-        return f"{path} is in use: it is a file and no socket; choose another --socket"
-    if error.errno == errno.EADDRINUSE:
-        return f"{path} is in use: stop the server that listens there, or choose another --socket"
-    if "too long" in str(error):
-        return f"{path} is too long for a Unix socket (107 bytes): choose a shorter --socket"
-    return f"cannot listen on {path}: {error.strerror or error}; choose another --socket"

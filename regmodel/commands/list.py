@@ -8,6 +8,9 @@ import typer
 
 from regmodel.errors import UsageError
 
+VFS_PER_PORT = 7
+"""As the stock PF drivers of the described cards enable them beside the PF's own pool (Linux ``igb_probe_vfs``)."""
+
 
 def list_devices(
     ports: Annotated[int, typer.Option(help="how VFs are numbered on a card of this many ports", min=1, max=4)] = 1,
@@ -27,7 +30,8 @@ def list_devices(
         table.add_row(name, str(device.identity), device.title, ", ".join(device.drivers) or "-")
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
-    per_port = {port: [n for n in range(8) if n % ports == port] for port in range(ports)}
-    numbering = "; ".join(f"port {port}: VF{', VF'.join(map(str, numbers))}, ..." for port, numbers in per_port.items())
-    console.print(f"\nVFs of a card with {ports} port{'s' if ports > 1 else ''}: {numbering}")
+    console.print()
+    for port in range(ports):
+        numbers = ", ".join(f"VF{n}" for n in range(port, VFS_PER_PORT * ports, ports))
+        console.print(f"VFs of port {port} of {ports}: {numbers}")
     console.print("`regmodel show DEVICE` draws one; `regmodel vm --device DEVICE` boots a guest with it.")

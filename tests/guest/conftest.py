@@ -56,7 +56,6 @@ class Bench:
         heard: list[dict[str, Any]] = []
         client = self._stack.enter_context(self.server.control())
         stream = client.events(kinds)
-        client.ask("subscribe", events=list(kinds))
 
         def read() -> None:
             with contextlib.suppress(OSError, ValueError):

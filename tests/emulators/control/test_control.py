@@ -178,7 +178,7 @@ def test_a_slow_client_loses_counted_events_and_slows_nobody(rig: Rig) -> None:
 
 def test_socket_is_private_and_not_taken_twice(rig: Rig) -> None:
     assert stat.S_IMODE(rig.path.stat().st_mode) == 0o600
-    with pytest.raises(UsageError, match="already listens here"):
+    with pytest.raises(UsageError, match="is in use: stop the server"):
         ControlServer(Loop(), rig.path, Subject())
 
 
