@@ -1,18 +1,18 @@
 """``make matrix``: every cell of the guest matrix, in resumable shards, and what came of it in ``docs/matrix.json``.
 
-A cell that was green at this commit is not run again unless ``--again PATTERN`` matches its name; a run that is cut off
-goes on where it stopped. ``tests/test_matrix.py`` fails when a cell is missing from the file, or red in it.
+A cell that was green is not run again until something that it is made of has changed, or ``--again PATTERN`` matches its
+name; a run that is cut off goes on where it stopped. ``tests/test_matrix.py`` fails when a cell is missing from the file, or red in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs" / "matrix.json"
 SHARD_SECONDS = 75 * 60
 BATCH = 6
+MADE_OF = ("regmodel", "emulators", "drivers", "firmware", "pyproject.toml")
+"""What every cell is made of, besides its own test."""
 
 
 def collect() -> list[str]:
@@ -42,6 +44,19 @@ def commit() -> str:
     run = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()  # noqa: E731
     dirty = [line for line in run("status", "--porcelain").splitlines() if "docs/matrix.json" not in line]
     return run("rev-parse", "--short=12", "HEAD") + ("+" if dirty else "")
+
+
+@cache
+def _differing(since: str) -> frozenset[str]:
+    """The files that differ from commit ``since``, in the tree as it is; everything, when that commit is not known."""
+    done = subprocess.run(["git", "diff", "--name-only", since], cwd=ROOT, capture_output=True, text=True)
+    return frozenset(done.stdout.split()) if done.returncode == 0 else frozenset({"regmodel"})
+
+
+def unchanged(cell: str, since: str) -> bool:
+    """Whether nothing that a cell is made of has changed since it was green."""
+    own = (cell.partition("::")[0], "tests/guest/conftest.py", "tests/guest/network.py")
+    return not since.endswith("+") and not any(path.startswith(MADE_OF) or path in own for path in _differing(since))
 
 
 def versions() -> dict[str, str]:
@@ -67,7 +82,8 @@ def run(cells: list[str]) -> dict[str, dict[str, Any]]:
     for case in ElementTree.parse(xml).iter("testcase"):
         name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
         bad = next((kind for kind in ("failure", "error", "skipped") if case.find(kind) is not None), None)
-        outcomes[name] = {"outcome": {None: "passed", "failure": "failed"}.get(bad, bad), "seconds": round(float(case.get("time", 0)), 1)}
+        seconds = round(float(case.get("time", 0)), 1)
+        outcomes[name] = {"outcome": {None: "passed", "failure": "failed"}.get(bad, bad), "seconds": seconds}
     return {cell: outcomes.get(cell, {"outcome": "lost"}) for cell in cells}
 
 
@@ -81,7 +97,8 @@ def main() -> int:
     done = {
         name
         for name, cell in known["cells"].items()
-        if cell["outcome"] == "passed" and cell["commit"] == now and not (options.again and re.search(options.again, name))
+        if cell["outcome"] == "passed" and unchanged(name, cell["commit"])
+        if not (options.again and re.search(options.again, name))
     }
     left = [cell for cell in cells if cell not in done]
     print(f"matrix: {len(cells)} cells, {len(left)} to run at {now}", flush=True)
@@ -93,7 +110,7 @@ def main() -> int:
         known["cells"] = {name: known["cells"][name] for name in cells if name in known["cells"]}
         partial = RESULT.with_suffix(".partial")
         partial.write_text(json.dumps(known, indent=1) + "\n")
-        os.replace(partial, RESULT)
+        partial.replace(RESULT)
     red = [name for name, cell in known["cells"].items() if cell["outcome"] != "passed"]
     missing = [name for name in cells if name not in known["cells"]]
     print(f"matrix: {len(known['cells']) - len(red)} green, {len(red)} red, {len(missing)} not run yet")
