@@ -105,11 +105,18 @@ def xstats(pmd: Testpmd, number: int = 0) -> dict[str, int]:
 
 
 def streams(said: str, direction: str) -> dict[tuple[int, int], int]:
-    """Packets by port and queue from what ``stop`` says; ``direction`` is RX or TX. Silent queues are not mentioned."""
-    pattern = r"RX Port= ?\d+/Queue= ?\d+ -> TX Port= ?(\d+)/Queue= ?(\d+) -+\s+RX-packets: (\d+) +TX-packets: (\d+)"
+    """Packets by port and queue from what ``stop`` says; ``direction`` is RX or TX. Silent queues are not mentioned.
+
+    With one queue per port testpmd does not count them itself, but says what the device has counted up to then.
+    """
     column = {"RX": 2, "TX": 3}[direction]
-    rows = re.findall(pattern, said)
-    return {(int(row[0]), int(row[1])): int(row[column]) for row in rows}
+    rows = re.findall(rf"{_STREAM}{_COUNTS}", said) or re.findall(rf"{_PORT}{_COUNTS}", said)
+    return {(int(row[0]), int(row[1] or 0)): int(row[column]) for row in rows if int(row[column])}
+
+
+_STREAM = r"-> TX Port= ?(\d+)/Queue= ?(\d+) -+\s+"
+_PORT = r"Forward statistics for port (\d+)() +-+\s+"
+_COUNTS = r"RX-packets: (\d+) [^\n]*(?:\n[^\n]*)?TX-packets: (\d+)"
 
 
 def heard(pmd: Testpmd, seconds: float = 0.3) -> list[str]:
