@@ -33,6 +33,8 @@ POLL_FASTEST = 20_000
 """A polled burst that found nothing is tried again after this many ns, then after twice as long, ..."""
 POLL_SLOWEST = 4 * MILLISECOND
 """... up to this long: 250 tries a second cost an idle device about 0.3 % of a core."""
+LONG = 20_000
+"""ns of handlers after which the descriptors are looked at once more before a burst."""
 _FINE = 10 * MILLISECOND
 _FD_SETSIZE = 1024
 _WRITABLE = select.EPOLLOUT
@@ -239,17 +241,26 @@ class Loop:
     def turn(self, timeout_ns: int | None = 0) -> bool:
         """Look at the descriptors, waiting at most ``timeout_ns`` (None: as long as nothing is due), then run bursts.
 
-        True when anything was called.
+        True when anything was called. When a handler took long, others have their turn before the bursts: a client that
+        waits for a register is kept waiting by one of the two, not by both.
         """
         events = self._look(timeout_ns)
+        if events:
+            start = self.now()
+            self._handle(events)
+            if self._deferred and self.now() - start > LONG:
+                served = {fd for fd, _ in events}
+                self._handle([event for event in self._epoll.poll(0) if event[0] not in served])
+        if self._deferred or self._awaited or self._timers.pending:
+            return self._work_once() or bool(events)
+        return bool(events)
+
+    def _handle(self, events: list[tuple[int, int]]) -> None:
         for fd, mask in events:
             if mask & _READABLE and (reader := self._readers.get(fd)):
                 self._call(reader)
             if mask & _WRITABLE and (writer := self._writers.get(fd)):
                 self._call(writer)
-        if self._deferred or self._awaited or self._timers.pending:
-            return self._work_once() or bool(events)
-        return bool(events)
 
     def settle(self, turns: int = 10_000) -> None:
         """Turn until nothing is left to do now. Raises RuntimeError when that takes more than ``turns``."""

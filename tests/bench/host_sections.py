@@ -60,6 +60,7 @@ def latency(quick: bool) -> Section:
     for what, quantile, limit in (("median", latencies.median, 3.0), ("99th percentile", latencies.p99, 10.0)):
         loaded, at_rest = ([ns / 1000 for ns in side] for side in measured.figures(quantile))
         rows.append(compare(f"register read, {what}", loaded, at_rest, "us", at_most=limit))
+    rows.append(single("  the busy VF sends meanwhile", latencies.median(measured.rates), "frames/s"))
     about = ("A VF that only this client uses, while another VF of the same server carries pktgen at 60 octets (ours) and "
-             "while it rests (theirs).")  # fmt: skip
+             "while it rests (theirs). Where root runs it, server and client have real-time priority meanwhile.")  # fmt: skip
     return Section("An idle VF beside a busy one", about, rows)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from emulators.loop import Completion, Loop, ManualClock
+from emulators.loop import LONG, Completion, Loop, ManualClock
 
 MS = 1_000_000
 
@@ -50,6 +50,31 @@ class TestBursts:
         loop.defer(burst)
         loop.settle()
         assert runs == [1, 1]
+
+    @pytest.mark.parametrize(("long", "order"), [(False, "busy burst other"), (True, "busy other burst")])
+    def test_a_long_handler_lets_others_before_the_burst(self, timed, clock, long, order):
+        called = []
+        busy, other = os.eventfd(1, os.EFD_NONBLOCK), os.eventfd(0, os.EFD_NONBLOCK)
+
+        def on_busy():  # stays readable, as the socket of a client does that has sent more
+            called.append("busy")
+            timed.defer(lambda: bool(called.append("burst")))
+            os.eventfd_write(other, 1)
+            clock.advance(LONG + 1 if long else 1)
+
+        def on_other():
+            called.append("other")
+            os.eventfd_read(other)
+
+        timed.add(busy, on_busy)
+        timed.add(other, on_other)
+        timed.turn()
+        timed.remove(busy)
+        timed.settle()
+        timed.remove(other)
+        os.close(busy)
+        os.close(other)
+        assert called == order.split()
 
     def test_bound_methods_are_one_burst(self, loop):
         class Model:
