@@ -24,6 +24,9 @@ TAG = 4
 FCS = 4
 """Octets of the frame check sequence, which no frame in here has."""
 
+SHORTEST = 60
+"""The shortest frame on a wire, without FCS (IEEE 802.3-2018, 3.2.8 and 4A.4.2 ``minFrameSize``)."""
+
 STANDARD = 1518
 """The longest untagged frame without jumbo support, FCS included (IEEE 802.3, 3.2.7); a tag adds ``TAG``."""
 
@@ -44,6 +47,11 @@ class Kind(NamedTuple):
 
 
 UNICAST, MULTICAST, BROADCAST = Kind(0, 0), Kind(1, 0), Kind(0, 1)
+
+
+def padded(frame: Buffer) -> Buffer:
+    """Zeros up to ``SHORTEST``; what has no whole header is no frame and stays as it is."""
+    return frame if len(frame) >= SHORTEST or len(frame) < HEADER else bytes(frame).ljust(SHORTEST, b"\0")
 
 
 def kind_of(target: bytes) -> Kind:

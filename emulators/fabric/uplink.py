@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from emulators.fabric.counters import PortCounters
+from emulators.fabric.frames import SHORTEST, padded
 from emulators.fabric.link import Link
 from regmodel.function import Buffer
 
@@ -54,12 +55,18 @@ class Uplink(PortCounters):
     def __init__(self, receive: Callable[[Sequence[Buffer]], None]) -> None:
         super().__init__()
         self.name = "uplink"
-        self.receive = receive
+        self._enter = receive
         self.link = Link()
         self.set_carrier = self.link.set_carrier
         self.backend: Backend | None = None
         self.rx, self.tx = self.entered, self.left
         self.cache: dict[bytes, Verdict] = {}
+
+    def receive(self, frames: Sequence[Buffer]) -> None:
+        """A burst from the back end. On a wire no frame is short: whoever sent it has padded it, which back ends need not."""
+        if min(map(len, frames), default=SHORTEST) < SHORTEST:
+            frames = [padded(frame) for frame in frames]
+        self._enter(frames)
 
     def attach(self, backend: Backend, loop: Loop) -> None:
         """Plug in ``backend`` in place of the one before."""

@@ -57,6 +57,7 @@ FRAMES = {
     "1518": frame(OWN, size=1514),
     "1522": frame(OWN, size=1518),
     "too long": frame(OWN, size=1600),
+    "short": frame(OWN, size=34),
 }
 
 DIFFERENT = {

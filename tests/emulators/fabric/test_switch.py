@@ -10,6 +10,7 @@ from emulators.fabric.counters import Drop
 from emulators.fabric.frames import BROADCAST_ADDRESS, intel_hash, mac_bytes, mac_text, vlan_tag
 from emulators.fabric.pool import Pool, VlanInsert
 from emulators.fabric.switch import CACHE_ENTRIES, Switch
+from emulators.fabric.uplink import Uplink
 from emulators.fabric.vlans import VlanSlot
 from regmodel.errors import UsageError
 from regmodel.function import Buffer
@@ -385,3 +386,12 @@ def test_bad_values_are_named(call: Callable[[], object], text: str) -> None:
 
 def test_addresses_are_written_as_they_are_read() -> None:
     assert mac_text(mac_bytes("02-AB-00-00-00-01")) == "02:ab:00:00:00:01"
+
+
+def test_no_frame_from_the_wire_is_short() -> None:
+    arrived: list[list[bytes]] = []
+    uplink = Uplink(lambda frames: arrived.append([bytes(f) for f in frames]))
+    whole, short, odd = bytes(range(60)), bytes(range(14)), bytes(13)
+    uplink.receive([memoryview(whole), memoryview(short), memoryview(odd)])
+    uplink.receive([whole])
+    assert arrived == [[whole, short + bytes(46), odd], [whole]], "what has no whole header is left to be counted as a runt"
