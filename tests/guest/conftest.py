@@ -51,6 +51,21 @@ class Bench:
         with self.server.control() as client:
             return client.ask("stats")
 
+    def pools(self) -> dict[str, dict[str, Any]]:
+        """The counters of the first port's pools, by name."""
+        found: dict[str, dict[str, Any]] = self.stats()["card"]["ports"][0]["pools"]
+        return found
+
+    def add_up(self, *functions: str) -> None:
+        """The counter registers of each VF say what the switch says of its pool; an FCS of 4 octets is the VF's to count."""
+        both = [(way, what, fcs) for way in ("tx", "rx") for what, fcs in (("frames", 0), ("octets", 4))]
+        for name in functions:
+            with self.server.control() as client:
+                pool = client.ask("stats")["card"]["ports"][0]["pools"][name]
+                registers = client.ask("peek", function=name, paths=["vfgptc", "vfgotc", "vfgprc", "vfgorc"])
+            switch = [pool[way][what] + fcs * pool[way]["frames"] for way, what, fcs in both]
+            assert list(registers.values()) == switch, (name, registers, pool)
+
     def listen(self, *kinds: str) -> list[dict[str, Any]]:
         """A list that grows with the server's events of these kinds from now on."""
         heard: list[dict[str, Any]] = []

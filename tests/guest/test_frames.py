@@ -19,9 +19,13 @@ def test_jumbo_frames(bench: Bench, device: str, kernel: str, clean) -> None:
     for size in (56, 1472, 1473, 2000, 4096, 8000, 8972):
         ping(a, ADDRESSES[1], size=size, count=3)
     send_file(a, b, ADDRESSES[1], size=2 << 20)
+    with bench.server.control() as client:
+        split = client.ask("peek", function="vf1", paths=["srrctl[0]"])["srrctl[0]"] >> 25 & 7
     for vm in (a, b):
         vm.run("ip link set eth0 mtu 1500", check=True)
     ping(a, ADDRESSES[1], size=1472)
+    assert split == 5, "stock igbvf splits headers from data at this MTU"
+    bench.add_up("vf0", "vf1")
     assert a.run("ip link set eth0 mtu 9500").status != 0, "the stock driver's limit is 9216"
     clean(a)
     clean(b)
@@ -43,7 +47,8 @@ def test_offloads(bench: Bench, device: str, kernel: str, offloads: str, clean) 
     send_file(a, b, "fd00::2", size=1 << 20, port=5001)
     errors = {name: value for name, value in _errors(b).items() if value}
     assert not errors, errors
-    frames = bench.stats()["card"]["ports"][0]["pools"]["vf0"]["tx"]
+    bench.add_up("vf0", "vf1")
+    frames = bench.pools()["vf0"]["tx"]
     assert frames["octets"] / frames["frames"] < 1515, "no frame is longer than the MTU allows"
     clean(a)
     clean(b)
@@ -60,6 +65,7 @@ def test_ring_sizes(bench: Bench, device: str, kernel: str, clean) -> None:
         ping(a, ADDRESSES[1], count=100 if rx == 80 else 10)
         send_file(a, b, ADDRESSES[1], size=512 << 10)
         send_file(b, a, ADDRESSES[0], size=512 << 10)
+    bench.add_up("vf0", "vf1")
     clean(a)
     clean(b)
 

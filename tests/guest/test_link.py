@@ -31,13 +31,14 @@ def test_counters_of_both_ends_and_the_switch_add_up(bench: Bench, device: str, 
         up(vm, address)
     ping(a, ADDRESSES[1], count=20, size=1000)
     send_file(a, b, ADDRESSES[1])
+    bench.add_up("vf0", "vf1")
     sent, got = counters(a), counters(b)
-    pools = bench.stats()["card"]["ports"][0]["pools"]
+    pools = bench.pools()
     for end, pool in ((sent, pools["vf0"]), (got, pools["vf1"])):
-        assert end["tx_packets"] == pool["tx"]["frames"]
-        assert end["rx_packets"] == pool["rx"]["frames"]
-        assert end["tx_bytes"] == pool["tx"]["octets"] + 4 * pool["tx"]["frames"], "the VF counts the FCS"
-        assert end["rx_bytes"] == pool["rx"]["octets"] + 4 * pool["rx"]["frames"]
+        for way in ("tx", "rx"):
+            assert end[f"{way}_packets"] == pool[way]["frames"]
+            assert end[f"{way}_bytes"] == pool[way]["octets"] + 4 * pool[way]["frames"], "the VF counts the FCS"
+        assert pool["dropped"] == {}
     assert got["rx_packets"] == sent["tx_packets"] and sent["rx_packets"] == got["tx_packets"]
     assert sent["tx_packets"] > 700, "a file of 1 MiB takes that many frames"
     clean(a)
@@ -121,5 +122,6 @@ def test_pf_reset_under_traffic(bench: Bench, device: str, kernel: str, clean) -
     text = a.run("cat /tmp/flood", check=True).text
     received = int(text.partition(" received")[0].rpartition(", ")[2])
     assert received > 100, text
+    bench.add_up("vf0", "vf1")
     clean(a)
     clean(b)
