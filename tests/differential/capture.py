@@ -159,8 +159,10 @@ class Phase:
     watch: str = "link watch"  # with which phases its runs of the watchdog are compared
 
 
-def _carrier(up: bool) -> str:
-    return f"for i in $(seq 50); do [ $(cat /sys/class/net/$dev/carrier) = {int(up)} ] && break; sleep 0.1; done"
+def _carrier(up: bool, *, seconds: int = 10, must: bool = True) -> str:
+    """Wait for the carrier; unless it ``must`` come, go on without it."""
+    poll = f"for i in $(seq {10 * seconds}); do [ $(cat /sys/class/net/$dev/carrier) = {int(up)} ] && exit 0; sleep 0.1; done"
+    return f"{poll}; exit {int(must)}"
 
 
 def _ping(address: str, size: int = 56) -> str:
@@ -196,9 +198,9 @@ PHASES = (
     Phase("change address", ("ip link set $dev address 02:00:5e:10:00:99; true",)),
     Phase("change rings", ("ethtool -G $dev rx 512 tx 512", _carrier(True))),
     Phase("coalesce", ("ethtool -C $dev rx-usecs 100",)),
-    Phase("link down", (lambda side: side.link(False), _carrier(False)), wait=5.0, watch="link down"),
+    Phase("link down", (lambda side: side.link(False), _carrier(False, seconds=5, must=False)), wait=5.0, watch="link down"),
     Phase("link up", (lambda side: side.link(True), _carrier(True)), wait=5.0, watch="link up"),
-    Phase("PF reset", (lambda side: side.reset_pf(),), wait=16.0, watch=""),
+    Phase("PF reset", (lambda side: side.reset_pf(), _carrier(False), _carrier(True, seconds=30)), wait=3.0, watch=""),
     Phase("close", ("ip link set $dev down",)),
     Phase("reopen", ("ip link set $dev up", _carrier(True))),
     Phase("close again", ("ip link set $dev down",)),
