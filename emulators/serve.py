@@ -13,6 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emulators.control.events import (
+    Accesses,
+    Diagnoses,
+    MailboxMessages,
+    Packets,
+    ServerEvents,
+    WatchedDma,
+    access_event,
+)
 from emulators.control.protocol import EventKind
 from emulators.control.server import ControlServer, Emit
 from emulators.fabric.backends import parse
@@ -22,10 +31,10 @@ from emulators.pci.function import PciFunction
 from emulators.vfio_user.memory import Files
 from emulators.vfio_user.messages import Command
 from emulators.vfio_user.server import Server
-from regmodel.bank import Bank, Cause, Record
+from regmodel.bank import Bank
 from regmodel.catalogue import Device
 from regmodel.errors import UsageError
-from regmodel.function import CONFIG_REGION, Buffer, Irq, ResetCause
+from regmodel.function import CONFIG_REGION
 
 _log = logging.getLogger("regmodel.serve")
 
@@ -167,7 +176,7 @@ class Running:
 
     def recent(self, function: str, count: int) -> list[tuple[Any, ...]]:
         served = self.find(function)
-        rows = [_access(served.name, index, record) for index, bank in served.banks().items() for record in bank.ring]
+        rows = [access_event(served.name, index, record) for index, bank in served.banks().items() for record in bank.ring]
         return sorted(rows)[-count:]
 
     def peek(self, function: str, paths: Sequence[str]) -> dict[str, int]:
@@ -187,17 +196,19 @@ class Running:
     def watch(self, kinds: Collection[EventKind], emit: Emit) -> None:
         for served in self.served:
             for index, bank in served.banks().items():
-                bank.observer = _Accesses(served.name, index, emit) if "access" in kinds else None
+                bank.observer = Accesses(served.name, index, emit) if "access" in kinds else None
             wants_server = {"dma", "irq", "reset"} & set(kinds)
-            served.server.observer = _ServerEvents(served.name, self.loop, kinds, emit) if wants_server else None
-            served.function.host.on_diagnose = _Diagnoses(served.name, self.loop, emit) if "diagnose" in kinds else None
+            dma = served.function.dma
+            served.function.host.dma = WatchedDma(served.name, self.loop, dma, emit) if "dma" in kinds else dma
+            served.server.observer = ServerEvents(served.name, self.loop, kinds, emit) if wants_server else None
+            served.function.host.on_diagnose = Diagnoses(served.name, self.loop, emit) if "diagnose" in kinds else None
         for number, card in enumerate(self.cards):
             names = {s.slot.name: s.name for s in self.served if s.card is card}
-            card.on_mailbox = _Mailbox(names, self.loop, emit) if "mailbox" in kinds else None
+            card.on_mailbox = MailboxMessages(names, self.loop, emit) if "mailbox" in kinds else None
             where = f"card{number}." if len(self.cards) > 1 else ""
             for index, port in enumerate(card.ports):
                 prefix = f"{where}port{index}." if len(card.ports) > 1 else where
-                port.switch.observer = _Packets(prefix, self.loop, emit) if "packet" in kinds else None
+                port.switch.observer = Packets(prefix, self.loop, emit) if "packet" in kinds else None
 
 
 def _messages(server: Server) -> dict[str, int]:
@@ -205,77 +216,3 @@ def _messages(server: Server) -> dict[str, int]:
     if server.connection is None:
         return {}
     return {command.name.lower(): server.connection.messages[command] for command in Command}
-
-
-def _access(function: str, bar: int, record: Record) -> tuple[Any, ...]:
-    when, cause, path, offset, size, value = record
-    return (when, function, bar, "read" if cause is Cause.READ else "write", str(path or ""), offset, size, value)
-
-
-class _Accesses:
-    """Turns records of one bank into events."""
-
-    def __init__(self, function: str, bar: int, emit: Emit) -> None:
-        self.function, self.bar, self.emit = function, bar, emit
-
-    def __call__(self, record: Record) -> None:
-        self.emit("access", _access(self.function, self.bar, record))
-
-
-class _ServerEvents:
-    """Turns what a vfio-user server tells its observer into events."""
-
-    def __init__(self, function: str, loop: Loop, kinds: Collection[EventKind], emit: Emit) -> None:
-        self.function, self.loop, self.kinds, self.emit = function, loop, kinds, emit
-
-    def connected(self, pid: int) -> None: ...
-
-    def disconnected(self, reason: str) -> None: ...
-
-    def dma_mapped(self, iova: int, size: int, permissions: str, kind: str) -> None:
-        if "dma" in self.kinds:
-            self.emit("dma", (self.loop.now(), self.function, f"map {permissions} {kind}", iova, size))
-
-    def dma_unmapped(self, iova: int, size: int) -> None:
-        if "dma" in self.kinds:
-            self.emit("dma", (self.loop.now(), self.function, "unmap", iova, size))
-
-    def irqs_armed(self, irq: Irq, start: int, count: int, armed: bool) -> None: ...
-
-    def irq_fired(self, irq: Irq, vector: int) -> None:
-        if "irq" in self.kinds:
-            self.emit("irq", (self.loop.now(), self.function, irq.name, vector))
-
-    def reset(self, cause: ResetCause) -> None:
-        if "reset" in self.kinds:
-            self.emit("reset", (self.loop.now(), self.function, cause.value))
-
-    def refused(self, command: str, errno: int, why: str) -> None: ...
-
-
-class _Diagnoses:
-    def __init__(self, function: str, loop: Loop, emit: Emit) -> None:
-        self.function, self.loop, self.emit = function, loop, emit
-
-    def __call__(self, kind: str, detail: Mapping[str, object]) -> None:
-        self.emit("diagnose", (self.loop.now(), self.function, kind, {k: str(v) for k, v in detail.items()}))
-
-
-class _Mailbox:
-    def __init__(self, names: Mapping[str, str], loop: Loop, emit: Emit) -> None:
-        self.names, self.loop, self.emit = names, loop, emit
-
-    def __call__(self, slot: str, sender: str, words: Sequence[int]) -> None:
-        self.emit("mailbox", (self.loop.now(), self.names.get(slot, slot), sender, list(words)))
-
-
-class _Packets:
-    """``prefix`` tells apart what several switches call by the same name, their uplinks first of all."""
-
-    def __init__(self, prefix: str, loop: Loop, emit: Emit) -> None:
-        self.prefix, self.loop, self.emit = prefix, loop, emit
-
-    def __call__(self, port: str, direction: str, frames: Sequence[Buffer]) -> None:
-        now = self.loop.now()
-        for frame in frames:
-            self.emit("packet", (now, self.prefix + port, direction, bytes(frame).hex()))

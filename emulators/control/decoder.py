@@ -77,7 +77,10 @@ class Decoder:
             found = box.find(words[0] & _NUMBER, sender)
             if found is not None:
                 data = struct.pack(f"<{len(words)}I", *words).ljust(4 * box.words, b"\0")
-                return f"{found.name}  {members_of(found.schema.parse(data))}"
+                parsed = found.schema.parse(data)
+                header = parsed.get("header", {})
+                shown = {name: value for name, value in header.items() if name != "number"}
+                return f"{found.name}  {members_of({**shown, **{k: v for k, v in parsed.items() if k != 'header'}})}"
         return " ".join(f"{word:08x}" for word in words)
 
     def _dma(self, event: Event) -> str:
@@ -118,7 +121,7 @@ def fields_of(bar: Bar, path: str, value: int) -> str:
 def members_of(value: Any, prefix: str = "", count: int | None = None) -> str:
     """The members of a parsed message that are not zero, in one line; of an array, as many as its ``count`` member says."""
     if isinstance(value, Mapping):
-        count = value.get("count", value.get("header", {}).get("count") if isinstance(value.get("header"), Mapping) else None)
+        count = value.get("count")
         named = {f"{prefix}.{k}" if prefix else str(k): v for k, v in value.items() if not str(k).startswith("_")}
         return " ".join(part for part in (members_of(v, k, count) for k, v in named.items()) if part)
     if isinstance(value, bytes | bytearray):

@@ -125,7 +125,8 @@ def event(kind: EventKind, values: tuple[Any, ...]) -> bytes:
 
 EVENT_ABOUT: dict[EventKind, str] = {
     "access": "the guest read or wrote a register; `bar` 7 is configuration space, `path` is empty where no register is",
-    "dma": "guest memory came or went: `op` is `unmap`, or `map` with permissions and how we reach it",
+    "dma": "the device transferred (`op` is `read` or `write`), or guest memory came or went (`unmap`, or `map` with "
+    "permissions and how we reach it)",
     "irq": "an interrupt was sent: INTX, MSI or MSIX, and which of them",
     "mailbox": "a message was handed over by `sender`: all of its 32-bit words",
     "packet": "a frame without FCS came `in` to the switch from a VF, the PF or the uplink (`port`), or went `out` to it",

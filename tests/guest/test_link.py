@@ -12,6 +12,7 @@ pytestmark = pytest.mark.guest
 
 def test_two_guests_ping_and_move_a_file(bench: Bench, device: str, kernel: str, clean) -> None:
     bench.serve(2)
+    heard = bench.listen("dma", "irq", "mailbox", "reset")
     a, b = bench.guests(bench.machine(0, name="a"), bench.machine(1, name="b"))
     up(a, ADDRESSES[0])
     up(b, ADDRESSES[1])
@@ -19,6 +20,8 @@ def test_two_guests_ping_and_move_a_file(bench: Bench, device: str, kernel: str,
     ping(b, ADDRESSES[0])
     send_file(a, b, ADDRESSES[1], size=2 << 20)
     send_file(b, a, ADDRESSES[0], size=2 << 20)
+    seen = {(event["event"], str(event.get("op")).split()[0]) for event in heard}
+    assert {("dma", "map"), ("dma", "read"), ("dma", "write"), ("irq", "None"), ("mailbox", "None")} <= seen
     clean(a)
     clean(b)
 
