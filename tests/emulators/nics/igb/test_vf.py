@@ -157,7 +157,7 @@ def test_no_guest_can_make_the_model_fail(
             vf.host.dma.enabled = bool(value)
         vf.settle()
     assert fence.content == b"\xa5" * 4096 and len(vf.memory) == MEMORY
-    assert all(60 <= len(frame) for frame in vf.pool.sent)
+    assert all(len(frame) >= 60 for frame in vf.pool.sent)
     assert all(vector in range(3) for vector in vf.host.irqs)
     json.dumps(vf.vf.save())
     vf.vf.load(vf.vf.save())
