@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
+from struct import Struct
+from struct import error as StructError
 from typing import Any, TypeAlias
 
 from emulators.fabric.counters import SPOOFS, Drop
@@ -33,6 +35,8 @@ CACHE_ENTRIES = 4096
 
 LONGEST = 9728
 """Octets with FCS: the 9.5 KiB of the 82576 datasheet, table 1-1 (igb/e1000_hw.h ``MAX_JUMBO_FRAME_SIZE``)."""
+
+_key = Struct(f"{KEY}s").unpack_from
 
 Parts: TypeAlias = dict[Pool | Uplink, list[Sequence[Buffer]]]
 """What each destination of a burst gets, in pieces, in order."""
@@ -123,7 +127,10 @@ class Switch(Configured):
         if self.observer is not None:
             self.observer(port.name, "in", frames)
         known = port.cache.get
-        verdicts = [known(bytes(frame[:KEY])) or self._look(port, source, frame) for frame in frames]
+        try:
+            verdicts = [known(key) or self._look(port, source, frame) for frame in frames for key in _key(frame)]
+        except StructError:  # one is shorter than that
+            verdicts = [known(bytes(frame[:KEY])) or self._look(port, source, frame) for frame in frames]
         different = set(verdicts)
         out: Parts = {}
         if len(different) == 1:

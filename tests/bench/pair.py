@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -22,7 +22,7 @@ from emulators.qemu import VM, Lab, RawDevice, VfioUser
 from regmodel.errors import RegmodelError
 
 OURS, THEIRS = "tap-ours", "tap-qemu"
-ABOUT = "both ports end in a TAP device of the host, without virtio headers"
+ABOUT = "both ports end in a TAP device of the host, without virtio headers; where root runs it, guest and server have priority"
 _MARK = "REGMODEL_BENCH_NAMESPACE"
 
 
@@ -52,6 +52,16 @@ def add_tap(name: str) -> str:
     subprocess.run(["ip", "tuntap", "add", "dev", name, "mode", "tap"], check=True)
     subprocess.run(["ip", "link", "set", name, "up"], check=True)
     return name
+
+
+def prefer(*processes: int) -> None:
+    """Run these before everybody else, where that is allowed (root): what else the machine does is not to be measured. The
+    scheduler groups tasks by session first (sched(7), autogroup), so both the group and its threads get the priority."""
+    for process in processes:
+        with suppress(OSError):
+            Path(f"/proc/{process}/autogroup").write_text("-20")
+            for task in Path(f"/proc/{process}/task").iterdir():
+                os.setpriority(os.PRIO_PROCESS, int(task.name), -20)
 
 
 def frames_on(tap: str) -> int:
@@ -91,6 +101,7 @@ class Pair:
             )
             self.vm = stack.enter_context(machine)
             self._bring_up()
+            prefer(self.server.pid, self.vm.pid)
             self._stack = stack.pop_all()
         return self
 
