@@ -9,7 +9,7 @@ thousands, so ranges are found by bisection and the last one found is remembered
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class DmaMapError(RegmodelError):
-    """A map or unmap that contradicts the maps there are. ``code`` is ``overlap``, ``absent`` or ``range``."""
+    """A map or unmap that contradicts the maps there are. ``code`` is ``overlap``, ``absent``, ``cut`` or ``range``."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -62,6 +62,23 @@ class Ranges(Generic[T]):
             raise DmaMapError("absent", f"{size:#x} bytes at {start:#x} are not mapped as one range")
         del self._starts[at]
         return self._rows.pop(at)[2]
+
+    def take(self, start: int, size: int) -> list[tuple[int, int, T]]:
+        """Take out all ranges that lie within; (start, end, thing) of each.
+
+        Raises ``DmaMapError``, with nothing taken: ``absent`` when there is none, ``cut`` when an edge cuts one in two.
+        """
+        end = start + size
+        first = bisect_left(self._starts, start)
+        last = bisect_left(self._starts, end)
+        for row in self._rows[max(first - 1, 0) : first] + self._rows[first:last][-1:]:
+            if row[0] < start < row[1] or row[0] < end < row[1]:
+                raise DmaMapError("cut", f"{size:#x} bytes at {start:#x} cut the map {row[0]:#x} to {row[1]:#x} in two")
+        if first >= last:
+            raise DmaMapError("absent", f"nothing is mapped in the {size:#x} bytes at {start:#x}")
+        taken = self._rows[first:last]
+        del self._starts[first:last], self._rows[first:last]
+        return taken
 
     def find(self, address: int) -> tuple[int, int, T] | None:
         """The (start, end, thing) that holds ``address``."""

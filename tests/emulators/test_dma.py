@@ -178,3 +178,21 @@ def test_speed(dma):
         dma.map((1 << 30) + 8192 * page, 4096, BytesMemory(8))
     away = min(timeit.repeat(lambda: (dma.view(0x1000, 64), dma.view((1 << 30) + 8192, 4)), number=2000, repeat=7)) / 2000
     assert away < 4e-6
+
+
+@given(st.sets(st.integers(0, 30)), st.integers(-1, 33), st.integers(0, 35))
+def test_ranges_are_taken_out_whole_or_not_at_all(places, start, size):
+    """Ranges of three addresses at multiples of four: what lies within goes, unless an edge of the range cuts one."""
+    ranges: Ranges[int] = Ranges()
+    for place in places:
+        ranges.add(4 * place, 3, place)
+    inside = [p for p in sorted(places) if start <= 4 * p and 4 * p + 3 <= start + size]
+    cut = any(4 * p < edge < 4 * p + 3 for p in places for edge in (start, start + size))
+    if cut or not inside:
+        with pytest.raises(DmaMapError) as raised:
+            ranges.take(start, size)
+        assert raised.value.code == ("cut" if cut else "absent")
+        assert len(ranges) == len(places)
+    else:
+        assert [thing for _, _, thing in ranges.take(start, size)] == inside
+        assert [thing for _, _, thing in ranges] == sorted(places - set(inside))
