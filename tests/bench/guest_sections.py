@@ -16,7 +16,7 @@ from emulators.process import ServerProcess
 from emulators.qemu import VM, Lab, RawDevice, VfioUser
 from emulators.qemu.dpdk import Testpmd
 from tests.bench import pktgen
-from tests.bench.pair import ABOUT, OURS, THEIRS, Pair, frames_on
+from tests.bench.pair import ABOUT, OURS, THEIRS, Pair, frames_on, prefer
 from tests.bench.table import Row, Section, compare, single
 
 STATUS, EIMC = 0x8, 0x1528
@@ -171,6 +171,7 @@ def tcp(quick: bool) -> Section:
         server = stack.enter_context(ServerProcess(["igbvf", "igbvf"]))
         guests = [_guest(lab, server, number, folder / "wire") for number in (0, 1)]
         a, b = stack.enter_context(lab.together(*guests))
+        prefer(server.pid, a.pid, b.pid)
         rates: dict[tuple[str, int], list[float]] = {}
         for network, name in enumerate(("eth0", "eth2")):
             for vm, host in ((a, 1), (b, 2)):

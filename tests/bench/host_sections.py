@@ -24,7 +24,7 @@ def server(quick: bool) -> Section:
     for size in (60, 1500):
         for burst in (1, 32):
             cost = min(tx_ring.measure(size, burst, to_vf=False, packets=10_000) for _ in range(2 if quick else 5))
-            rows.append(single(f"frame of {size} octets through ring and switch, {burst} per doorbell", cost, "ns"))
+            rows.append(single(f"frame of {size} octets through ring and switch, {burst} per doorbell", cost / 1000, "us"))
     about = ("Posted writes: the vfio-user server beside a bare loop that receives and parses the same bytes (theirs), "
              "CPU time. Rings: from the doorbell to sink:, which reads each byte; best of some rounds.")  # fmt: skip
     return Section("The server alone", about, rows)
