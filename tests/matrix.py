@@ -1,7 +1,8 @@
 """``make matrix``: every cell of the guest matrix, in resumable shards, and what came of it in ``docs/matrix.json``.
 
 A cell that was green is not run again until something that it is made of has changed, or ``--again PATTERN`` matches its
-name; a run that is cut off goes on where it stopped. ``tests/test_matrix.py`` fails when a cell is missing from the file, or red in it.
+name; a run that is cut off goes on where it stopped. ``tests/test_matrix.py`` fails when a cell is missing from the file,
+or red in it.
 """
 
 from __future__ import annotations

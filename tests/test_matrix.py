@@ -12,6 +12,7 @@ from tests.matrix import RESULT, collect
 def test_every_cell_is_recorded_and_green() -> None:
     cells = collect()
     assert cells, "no guest cells were collected"
+    assert RESULT.exists(), f"{RESULT} is missing: run `make matrix`"
     known = json.loads(RESULT.read_text())["cells"]
     missing = [cell for cell in cells if cell not in known]
     red = [name for name, cell in known.items() if cell["outcome"] != "passed"]
