@@ -38,10 +38,10 @@ def prepare(vm: VM, *ports: str) -> None:
     huge_pages(vm)
 
 
-def testpmd(vm: VM, device: str, *ports: str, args: Sequence[str] = ()) -> Testpmd:
+def testpmd(vm: VM, device: str, *ports: str, eal: Sequence[str] = (), args: Sequence[str] = ()) -> Testpmd:
     """testpmd with all queues of each VF."""
     queues = QUEUES[device]
-    return Testpmd(vm, ports, args=[f"--rxq={queues}", f"--txq={queues}", *args])
+    return Testpmd(vm, ports, eal=eal, args=[f"--rxq={queues}", f"--txq={queues}", *args])
 
 
 class Cable:
