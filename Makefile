@@ -47,11 +47,11 @@ unit: setup lint  ## everything that boots no guest
 test: setup lint  ## all kinds of test; guest cells on a pairwise-covering subset of the matrix
 	@$(BIN)/pytest -q
 
-matrix: setup  ## every guest cell, resumable; writes docs/matrix.json
-	@$(BIN)/python -m tests.matrix
+matrix: setup  ## every guest cell, resumable; writes docs/matrix.json (ARGS=--help)
+	@$(BIN)/python -m tests.matrix $(ARGS)
 
-bench: setup  ## ratios against peers, interleaved in one run
-	@$(BIN)/python -m tests.bench
+bench: setup  ## ratios against peers, interleaved in one run (ARGS=--help)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.done
 	@$(BIN)/ruff check -q .

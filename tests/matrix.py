@@ -91,6 +91,7 @@ def run(cells: list[str]) -> dict[str, dict[str, Any]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make matrix", description=__doc__.splitlines()[0])
     parser.add_argument("--again", default=None, metavar="PATTERN", help="run cells whose name matches even if they are green")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="of the cells to run, only those whose name matches")
     parser.add_argument("--seconds", type=float, default=SHARD_SECONDS, help="stop after this long; run again to go on")
     options = parser.parse_args()
     known, cells, started = load(), collect(), time.monotonic()
@@ -101,7 +102,7 @@ def main() -> int:
         if cell["outcome"] == "passed" and unchanged(name, cell["commit"])
         if not (options.again and re.search(options.again, name))
     }
-    left = [cell for cell in cells if cell not in done]
+    left = [cell for cell in cells if cell not in done and re.search(options.only, cell)]
     print(f"matrix: {len(cells)} cells, {len(left)} to run at {now}", flush=True)
     found_versions = versions()
     while left and time.monotonic() - started < options.seconds:
