@@ -30,7 +30,7 @@ from regmodel.catalogue import Device
 from tests.differential.trace import BAR, CONFIG, Access
 
 MAILBOX, MEMORY = "v2pmailbox", "vmbmem["
-VFU, REQ, ACK = 4, 1, 2
+REQ, ACK, VFU, PFSTS, PFACK = 0x01, 0x02, 0x04, 0x10, 0x20
 NUMBER, CTS = 0xFFFF, 1 << 29
 STATISTICS = ["vfgprc", "vfgorc", "vfgptc", "vfgotc", "vfmprc", "vfgotlbc", "vfgptlbc", "vfgorlbc", "vfgprlbc"]
 RINGS = re.compile(r"[rt]dba[lh]\[")
@@ -81,9 +81,11 @@ class Canonical:
         self._clears = {str(cell.path): _read_to_clear(cell.entry) for cell in bar}
         (self._mailbox,) = device.mailboxes
 
-    def phase(self, accesses: Sequence[Access], *, traffic: bool = False) -> Phase:
-        """``traffic``: the phase is one in which tails of rings move at any time."""
+    def phase(self, accesses: Sequence[Access], *, traffic: bool = False, unasked: bool = False) -> Phase:
+        """``traffic``: tails of rings move at any time; ``unasked``: messages of the PF come at any time."""
         raw = self._with_messages([self._named(access) for access in accesses if access.space == BAR])
+        if unasked:
+            raw = _without_unasked(raw)
         handlers = {self._step(access) for access in raw if _of_handler(access)}
         rest = [access for access in _without_moderation(raw) if not _of_handler(access)]
         if traffic:
@@ -167,6 +169,16 @@ def _without_moderation(raw: Sequence[_Raw]) -> list[_Raw]:
         access for i, access in enumerate(raw)
         if not (access.register.startswith("eitr[") and access.op == "W" and not (i and raw[i - 1].register.startswith("ivar")))
     ]  # fmt: skip
+
+
+def _without_unasked(raw: Sequence[_Raw]) -> list[_Raw]:
+    """In the poll loop behind a reset of the VF, leave out whether something of the PF waited before: chance decides."""
+    cleaned: list[_Raw] = []
+    behind = False
+    for access in raw:
+        behind = access.register == "ctrl" and access.op == "W" or behind and (access.op, access.register) == ("R", MAILBOX)
+        cleaned.append(replace(access, value=access.value & ~(PFSTS | PFACK)) if behind and access.op == "R" else access)
+    return cleaned
 
 
 _CODES: tuple[tuple[str, Callable[[_Raw], bool]], ...] = (

@@ -149,7 +149,8 @@ Step = str | Callable[[Side], object]
 class Phase:
     """What the guest (a shell command, with ``$dev`` for the interface) or the host does; ``wait`` seconds to go with it.
 
-    While the PF resets, what the watchdog sees depends on the moment at which it looks: that phase has no ``watch``.
+    While the PF resets, what the watchdog sees depends on the moment at which it looks, and so does whether a message of the
+    PF waits: that phase has no ``watch``.
     """
 
     name: str

@@ -15,7 +15,7 @@ from tests.differential.trace import BAR, CONFIG, Access, Function, accesses
 
 FILE = Path(__file__).with_name("differences.toml")
 OFFSET = {
-    "status": 0x8, "mbx": 0xC40, "mem0": 0x800, "mem1": 0x804, "eics": 0x1520, "eims": 0x1524, "eicr": 0x1580, "eitr": 0x1680,
+    "ctrl": 0x0, "status": 0x8, "mbx": 0xC40, "mem0": 0x800, "mem1": 0x804, "eics": 0x1520, "eims": 0x1524, "eicr": 0x1580, "eitr": 0x1680,
     "ivar0": 0x1700, "tdbal": 0x3800, "txctl": 0x3814, "rdt": 0x2818, "tdt": 0x3818,
 }  # fmt: skip
 COUNTERS = [0xF10, 0xF18, 0xF14, 0xF34, 0xF3C, 0xF50, 0xF44, 0xF48, 0xF40]
@@ -122,6 +122,16 @@ def test_statistics_of_the_driver_itself_are_compared() -> None:
     assert found.theirs == "R status 0x3"
     phase_ = phase("W ivar0 1; statistics")
     assert [step.register for step in phase_.steps[1:]] == STATISTICS and phase_.steps[1].value == "0x7"
+
+
+def test_what_the_pf_said_unasked_counts_unless_it_may_come_at_any_time() -> None:
+    ours, theirs = (trace(f"W ctrl 4000000; R mbx {seen}; R mbx 0; W mbx 4; R mbx 4") for seen in ("80", "90"))
+    assert CANONICAL.phase(ours) != CANONICAL.phase(theirs)
+    assert CANONICAL.phase(ours, unasked=True) == CANONICAL.phase(theirs, unasked=True)
+    other = trace("W ctrl 4000000; R mbx 10; R mbx 0; W mbx 4; R mbx 4")
+    assert CANONICAL.phase(ours, unasked=True) != CANONICAL.phase(other, unasked=True), "RSTD counts"
+    later = trace("W ctrl 4000000; R mbx 80; R mbx 0; W mbx 4; R mbx 14")
+    assert CANONICAL.phase(ours, unasked=True) != CANONICAL.phase(later, unasked=True), "and so does all that comes later"
 
 
 def test_tails_move_freely_in_phases_with_traffic_only() -> None:

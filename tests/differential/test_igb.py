@@ -31,7 +31,9 @@ def canonical(captured: Capture, phases: Iterable[capture.Phase]) -> dict[str, P
     words = [bytes.fromhex(text.replace(":", "")) for text in GIVEN]
     known = [int.from_bytes(part, "little") for word in words for part in (word[:4], word[4:])]
     form = Canonical(IGBVF, known)
-    return {phase.name: form.phase(captured.phases[phase.name], traffic=phase.traffic) for phase in phases}
+    return {
+        phase.name: form.phase(captured.phases[phase.name], traffic=phase.traffic, unasked=not phase.watch) for phase in phases
+    }
 
 
 @cache
