@@ -81,11 +81,17 @@ def run(cells: list[str]) -> dict[str, dict[str, Any]]:
     if not xml.exists():
         return {cell: {"outcome": "lost"} for cell in cells}
     for case in ElementTree.parse(xml).iter("testcase"):
-        name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+        name = f"{case.get('classname')}.{case.get('name')}"
         bad = next((kind for kind in ("failure", "error", "skipped") if case.find(kind) is not None), None)
         seconds = round(float(case.get("time", 0)), 1)
         outcomes[name] = {"outcome": {None: "passed", "failure": "failed"}.get(bad, bad), "seconds": seconds}
-    return {cell: outcomes.get(cell, {"outcome": "lost"}) for cell in cells}
+    return {cell: outcomes.get(_junit(cell), {"outcome": "lost"}) for cell in cells}
+
+
+def _junit(cell: str) -> str:
+    """What JUnit XML calls a test, class and name: dots for all that stands before the parameters."""
+    path, bracket, parameters = cell.partition("[")
+    return path.replace(".py::", "::").replace("/", ".").replace("::", ".") + bracket + parameters
 
 
 def main() -> int:
