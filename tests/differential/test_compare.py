@@ -15,8 +15,8 @@ from tests.differential.trace import BAR, CONFIG, Access, Function, accesses
 
 FILE = Path(__file__).with_name("differences.toml")
 OFFSET = {
-    "ctrl": 0x0, "status": 0x8, "mbx": 0xC40, "mem0": 0x800, "mem1": 0x804, "eics": 0x1520, "eims": 0x1524, "eicr": 0x1580, "eitr": 0x1680,
-    "ivar0": 0x1700, "tdbal": 0x3800, "txctl": 0x3814, "rdt": 0x2818, "tdt": 0x3818,
+    "ctrl": 0x0, "status": 0x8, "mbx": 0xC40, "mem0": 0x800, "mem1": 0x804, "eics": 0x1520, "eims": 0x1524, "eiac": 0x152C,
+    "eicr": 0x1580, "eitr": 0x1680, "ivar0": 0x1700, "tdbal": 0x3800, "txctl": 0x3814, "rdt": 0x2818, "tdt": 0x3818,
 }  # fmt: skip
 COUNTERS = [0xF10, 0xF18, 0xF14, 0xF34, 0xF3C, 0xF50, 0xF44, 0xF48, 0xF40]
 CANONICAL = Canonical(IGBVF, known=[0x105E0002, 0x0100])
@@ -115,6 +115,14 @@ def test_runs_of_the_watchdog_are_compared_by_their_parts() -> None:
     assert differ(whole, whole.replace("status 3", "status 1")) == [Difference("watch", "R status", "0x3", "0x1")]
     missing = differ(f"R mbx 0; statistics; W eics 2; {whole}", "R mbx 0; statistics; W eics 2")
     assert [d.at for d in missing] == ["watchdog"] and "cts" in missing[0].ours
+
+
+def test_a_late_kick_does_not_take_the_statistics_of_an_interface_that_goes_down() -> None:
+    down = "W eiac 0; statistics; W ctrl 4000000; R mbx 0; W mbx 4"
+    assert differ(f"{REQUEST}; {down}; W eics 2", f"{REQUEST}; {down}") == []
+    look = LOOK.format("a0000004")
+    assert differ(f"{look}; {down}; W eics 2", f"{look}; W eics 2; {down}") == []
+    assert differ(f"{look}; statistics; {down}; W eics 2", f"{look}; statistics; W eics 2; {down}") == []
 
 
 def test_statistics_of_the_driver_itself_are_compared() -> None:
