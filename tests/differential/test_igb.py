@@ -36,6 +36,15 @@ def canonical(captured: Capture, phases: Iterable[capture.Phase]) -> dict[str, P
     }
 
 
+def text(captured: Capture, phases: dict[str, Phase]) -> str:
+    """All accesses, as they were and as they are compared."""
+    lines: list[str] = []
+    for name, phase in phases.items():
+        lines += [f"== {name}", *map(str, phase.steps), f"-- {name}, raw"]
+        lines += [f"{a.op} {a.space}+{a.offset:#06x} {a.value:#010x}" for a in captured.phases[name]]
+    return "\n".join(lines) + "\n"
+
+
 @cache
 def reference(lab: Lab, kernel: str) -> Capture:
     """QEMU's VF, once per kernel and run."""
@@ -47,15 +56,18 @@ WATCH = {phase.name: phase.watch for phase in PHASES}
 
 
 @pytest.mark.only(device=["igbvf"])
-def test_stock_igbvf_does_the_same_with_both(lab: Lab, device: str, kernel: str) -> None:
+def test_stock_igbvf_does_the_same_with_both(lab: Lab, device: str, kernel: str, tmp_path: Path) -> None:
     theirs = reference(lab, kernel)
     with capture.ours(lab, kernel, device) as side:
         ours = capture.run(side)
         assert side.vm.kernel_warnings() == []
-    differences = compare(canonical(ours, PHASES), canonical(theirs, PHASES), WATCH)
-    differences |= configuration(IGBVF.config, ours.config, theirs.config)
+    mine, other = canonical(ours, PHASES), canonical(theirs, PHASES)
+    differences = compare(mine, other, WATCH) | configuration(IGBVF.config, ours.config, theirs.config)
     verdict = judge(differences, ENTRIES)
-    assert verdict, str(verdict)
+    if not verdict:
+        (tmp_path / "ours.txt").write_text(text(ours, mine))
+        (tmp_path / "theirs.txt").write_text(text(theirs, other))
+    assert verdict, f"{verdict}\n\nall accesses of both are in {tmp_path}"
     assert ours.statistics == theirs.statistics and ours.statistics["rx_packets"] == 5
 
 
