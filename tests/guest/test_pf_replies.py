@@ -97,6 +97,8 @@ def reference(lab: Lab, kernel: str, program: Path) -> list[str]:
     network = ["-netdev", "user,id=n0"]
     with lab.vm([RawDevice("igb,netdev=n0")], ["igb"], kernel=kernel, root_port=True, arguments=network, name="igb") as vm:
         vm.run("ip link set eth0 up && sleep 1 && echo 7 > /sys/class/net/eth0/device/sriov_numvfs", check=True)
+        # Enabling VFs resets the PF. When its link is back, it pings them once more: not into our first message, please.
+        vm.run("for i in $(seq 100); do dmesg | tail -1 | grep -q 'Link is Up' && break; sleep 0.1; done; sleep 1", check=True)
         bar = "/sys/class/net/eth0/device/virtfn0/resource0"
         return conversation(
             vm,
