@@ -52,21 +52,8 @@ def vm(
     from emulators.qemu import Lab, VfioUser
     from regmodel.catalogue import find
 
-    if ports == 3:
-        raise UsageError("a card has 1, 2 or 4 ports")
-    if trace is not None and not device:
-        raise UsageError("--trace needs a --device; what is served elsewhere is followed with `regmodel trace SERVER`")
-    if trace is not None and not trace.absolute().parent.is_dir():
-        raise UsageError(f"cannot write {trace}: there is no such folder; choose another --trace")
-    if not device and not socket:
-        raise UsageError("name a --device to attach (see `regmodel list`) or a --socket where one is served")
-    for path in socket:
-        if not path.is_socket():
-            raise UsageError(f"{path}: nothing is served there; start it with `regmodel serve DEVICE --socket {path}`")
-    stock = [name for spec in device for name in find(spec).drivers[:1]] if driver is None else [driver]
-    wanted: list[str | Path] = [*dict.fromkeys(name for name in stock if name != "-"), *module]
-    own = {path.name.split(".ko")[0].replace("-", "_") for path in module}
-    wanted = [m for m in wanted if not (isinstance(m, str) and m.replace("-", "_") in own)]
+    _check(device, socket, ports, trace)
+    modules_wanted = _modules([find(spec).drivers[0] for spec in device if find(spec).drivers], driver, module)
     with ExitStack() as stack:
         sockets, lab = list(socket), Lab()
         if device:
@@ -76,7 +63,8 @@ def vm(
             if trace is not None:
                 stack.enter_context(_recording(server.control_path, trace))
         machine = lab.vm(
-            devices=[VfioUser(str(path)) for path in sockets], modules=wanted, kernel=_kernel(kernel), modules_dir=modules,
+            devices=[VfioUser(str(path)) for path in sockets], modules=modules_wanted,
+            kernel=_kernel(kernel), modules_dir=modules,
             memory=memory, cpus=cpus, viommu=viommu, root_port=hotplug, share=share, rootfs=rootfs, kits=kit, append=append,
         )  # fmt: skip
         with machine as guest:
@@ -92,6 +80,28 @@ def vm(
 
 
 vm.command_settings = command_settings  # type: ignore[attr-defined]
+
+
+def _check(device: list[str], socket: list[Path], ports: int, trace: Path | None) -> None:
+    """What can be known to go wrong before anything starts. Raises ``UsageError``."""
+    if ports == 3:
+        raise UsageError("a card has 1, 2 or 4 ports")
+    if trace is not None and not device:
+        raise UsageError("--trace needs a --device; what is served elsewhere is followed with `regmodel trace SERVER`")
+    if trace is not None and not trace.absolute().parent.is_dir():
+        raise UsageError(f"cannot write {trace}: there is no such folder; choose another --trace")
+    if not device and not socket:
+        raise UsageError("name a --device to attach (see `regmodel list`) or a --socket where one is served")
+    for path in socket:
+        if not path.is_socket():
+            raise UsageError(f"{path}: nothing is served there; start it with `regmodel serve DEVICE --socket {path}`")
+
+
+def _modules(stock: list[str], driver: str | None, own: list[Path]) -> list[str | Path]:
+    """The modules to load: the stock drivers or ``driver`` (``-`` is none), each at most once, and files in their place."""
+    replaced = {path.name.split(".ko")[0].replace("-", "_") for path in own}
+    named = dict.fromkeys(stock if driver is None else [driver])
+    return [*(name for name in named if name != "-" and name.replace("-", "_") not in replaced), *own]
 
 
 def _kernel(text: str) -> str | Path:

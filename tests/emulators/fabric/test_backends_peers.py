@@ -21,15 +21,18 @@ from emulators.fabric.switch import Switch
 from emulators.fabric.uplink import Backend
 from emulators.loop import Loop
 from regmodel.errors import UsageError
+from tests.support.inputs import missing
 
 from .wires import NearEnd, numbered, plugged, turn_until
 
 Plugged = tuple[Backend, NearEnd]
 
-needs_net_admin = pytest.mark.skipif(
-    subprocess.run(["setpriv", "--dump"], capture_output=True, text=True).stdout.find("net_admin") < 0,
-    reason="needs CAP_NET_ADMIN and network namespaces: run as root",
-)
+
+@pytest.fixture
+def net_admin() -> None:
+    """What makes TAP devices and network namespaces."""
+    if "net_admin" not in subprocess.run(["setpriv", "--dump"], capture_output=True, text=True).stdout:
+        missing("CAP_NET_ADMIN", "run as root")
 
 
 def run(*command: str) -> str:
@@ -143,7 +146,7 @@ def namespace() -> Iterator[str]:
     run("ip", "netns", "del", name)
 
 
-@needs_net_admin
+@pytest.mark.usefixtures("net_admin")
 def test_the_kernel_answers_a_pool_through_a_tap(loop: Loop, namespace: str) -> None:
     from scapy.layers.inet import ICMP, IP
     from scapy.layers.l2 import ARP, Ether
@@ -193,7 +196,7 @@ def pool_source(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", "")) + b"\x88\xb5"
 
 
-@needs_net_admin
+@pytest.mark.usefixtures("net_admin")
 def test_a_tap_that_is_deleted_is_opened_again(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     name = f"tapx{os.getpid()}"
     with plugged(f"tap:{name}", loop) as (backend, near):
@@ -208,7 +211,7 @@ def test_a_tap_that_is_deleted_is_opened_again(loop: Loop, caplog: pytest.LogCap
     assert not Path(f"/sys/class/net/{name}").exists()
 
 
-@needs_net_admin
+@pytest.mark.usefixtures("net_admin")
 def test_a_tap_in_use_is_refused(loop: Loop) -> None:
     name = f"tapy{os.getpid()}"
     with plugged(f"tap:{name}", loop), pytest.raises(UsageError, match="another process has it open"):
@@ -234,7 +237,7 @@ def test_a_tap_without_the_capability_says_what_is_needed() -> None:
 @pytest.mark.parametrize("suffix", ["pcap", "pcapng"])
 def test_captures_are_read_by_others(loop: Loop, tmp_path: Path, program: str, suffix: str) -> None:
     if shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed: apt install {program}")
+        missing(program, f"apt install {program}")
     path = tmp_path / f"x.{suffix}"
     begin = time.time()
     with plugged(f"pcap:out={path}", loop) as (out, _), plugged("gen:rate=max,count=100,flows=4,size=200", loop) as (gen, near):
@@ -258,7 +261,7 @@ def test_captures_are_read_by_others(loop: Loop, tmp_path: Path, program: str, s
 
 def test_captures_of_others_are_read(loop: Loop, tmp_path: Path) -> None:
     if shutil.which("editcap") is None:
-        pytest.skip("editcap is not installed: apt install wireshark-common")
+        missing("editcap", "apt install wireshark-common")
     first = tmp_path / "first.pcap"
     with plugged(f"pcap:out={first}", loop) as (out, _):
         out.send(numbered(10))
