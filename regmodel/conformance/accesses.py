@@ -1,0 +1,195 @@
+"""What a check asks of a device, one small object at a time, and the trampolines that carry it there and back.
+
+A check is a generator: it yields an access and is sent the answer. So it is written once, as straight-line text, and runs
+wherever somebody can perform an access: ``run`` calls a ``Target``; ``arun`` awaits one, under cocotb; ``rehearse`` and
+``Answers`` split the two directions for a target that takes the whole list first and answers later (firmware).
+
+Checks keep one promise for the sake of the last: *what* they ask depends on the description alone, never on an answer.
+
+Offsets and sizes are in bytes; values are unsigned and little-endian as on the bus. What is no access does not enter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, TypeVar
+
+from regmodel.errors import RegmodelError
+from regmodel.function import ResetCause
+
+
+class ConformanceError(RegmodelError):
+    """The suite cannot go on: the device hangs or is gone, or a target cannot do what it said it can."""
+
+
+class TargetGone(ConformanceError):
+    """There is nobody there any more; the next access would fail as well."""
+
+
+class Diverged(ConformanceError):
+    """A check that was rehearsed asked for something else when it ran: it broke its promise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One read access of a BAR; answered by the value."""
+
+    bar: int
+    offset: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"read BAR{self.bar}+{self.offset:#x}, {self.size} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write access of a BAR."""
+
+    bar: int
+    offset: int
+    size: int
+    value: int
+
+    def __str__(self) -> str:
+        return f"write {self.value:#x} to BAR{self.bar}+{self.offset:#x}, {self.size} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRead:
+    """One read access of configuration space, of 1, 2 or 4 bytes; answered by the value."""
+
+    offset: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"read config+{self.offset:#x}, {self.size} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigWrite:
+    """One write access of configuration space, of 1, 2 or 4 bytes."""
+
+    offset: int
+    size: int
+    value: int
+
+    def __str__(self) -> str:
+        return f"write {self.value:#x} to config+{self.offset:#x}, {self.size} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Reset the function. Its BARs answer afterwards, so whoever resets puts back what that takes (COMMAND, BARs)."""
+
+    cause: ResetCause
+
+    def __str__(self) -> str:
+        return f"reset ({self.cause.value})"
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """Be the hardware: store ``value`` into register ``path`` (``bar0.eicr``, ``bar0.eitr[1]``), without side effects.
+
+    ``mask`` are the bits to change. Only for targets with hardware-side ports.
+    """
+
+    path: str
+    value: int
+    mask: int
+
+    def __str__(self) -> str:
+        return f"hardware sets {self.path} to {self.value:#x} under {self.mask:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Be the hardware: what register ``path`` holds, without side effects. Only for targets with hardware-side ports."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"hardware looks at {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Let time pass, for the device too."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"wait {self.seconds} s"
+
+
+Access: TypeAlias = Read | Write | ConfigRead | ConfigWrite | Reset | Drive | Observe | Wait
+T = TypeVar("T")
+Steps: TypeAlias = Generator[Access, int, T]
+"""A check in progress: yields accesses, is sent answers (0 where there is nothing to answer)."""
+
+READS = (Read, ConfigRead, Observe)
+"""The accesses that are answered."""
+
+
+class Target(Protocol):
+    """Something that performs accesses. Raises ``TargetGone``, or any other ``RegmodelError`` for one that failed."""
+
+    def perform(self, access: Access) -> int:
+        """Do it, and answer it (0 where there is nothing to answer)."""
+
+
+def run(steps: Steps[T], target: Target) -> T:
+    """Carry a check to a target. Raises what the check and the target raise."""
+    perform = target.perform
+    try:
+        access = next(steps)
+        while True:
+            access = steps.send(perform(access))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+
+
+async def arun(steps: Steps[T], perform: Callable[[Access], Awaitable[int]]) -> T:
+    """The same where performing has to be awaited."""
+    try:
+        access = next(steps)
+        while True:
+            access = steps.send(await perform(access))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+
+
+def rehearse(steps: Steps[T], answer: Callable[[Access], int]) -> tuple[list[Access], T]:
+    """Everything that a check will ask for, when ``answer`` (a predictor) plays the device; and its result."""
+    asked: list[Access] = []
+
+    class Rehearsal:
+        def perform(self, access: Access) -> int:
+            asked.append(access)
+            return answer(access)
+
+    return asked, run(steps, Rehearsal())
+
+
+class Answers:
+    """A ``Target`` that was asked beforehand: ``asked`` as rehearsed, and one answer for each of ``READS`` among it."""
+
+    def __init__(self, asked: Iterable[Access], answers: Iterable[int]) -> None:
+        self._asked, self._answers = iter(asked), iter(answers)
+
+    def perform(self, access: Access) -> int:
+        expected = next(self._asked, None)
+        if access != expected:
+            raise Diverged(f"rehearsed: {expected}; now asked for: {access}")
+        if not isinstance(access, READS):
+            return 0
+        answer = next(self._answers, None)
+        if answer is None:
+            raise TargetGone(f"no answer to: {access}")
+        return answer
