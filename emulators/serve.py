@@ -29,12 +29,12 @@ from emulators.loop import Loop
 from emulators.model import Card, Slot, load_card
 from emulators.pci.function import PciFunction
 from emulators.vfio_user.memory import Files
-from emulators.vfio_user.messages import Command
 from emulators.vfio_user.server import Server
 from regmodel.bank import Bank
 from regmodel.catalogue import Device
 from regmodel.errors import UsageError
 from regmodel.function import CONFIG_REGION
+from regmodel.structures.vfio_user import Command
 
 _log = logging.getLogger("regmodel.serve")
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from emulators.vfio_user import messages as wire
-from emulators.vfio_user.messages import Refused
+from emulators.vfio_user.refused import Refused
 from regmodel.function import CONFIG_REGION, Function, Region, RegionKind
+from regmodel.structures import vfio_user as wire
 
 WIDTHS = (1, 2, 4, 8)
 

@@ -17,19 +17,20 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from emulators.loop import Loop, Scheduled, report_once
-from emulators.vfio_user import messages as wire
 from emulators.vfio_user.access import RegionAccess
 from emulators.vfio_user.info import device_info, region_info
 from emulators.vfio_user.irqs import Irqs
 from emulators.vfio_user.maps import Maps
 from emulators.vfio_user.memory import Files
 from emulators.vfio_user.message_dma import SPEC, MessageDma, Wire
-from emulators.vfio_user.messages import Command, Refused
 from emulators.vfio_user.observer import Observer
+from emulators.vfio_user.refused import Refused
 from emulators.vfio_user.sharing import peer_pid
 from emulators.vfio_user.stream import HIGH_WATER, Stream
 from emulators.vfio_user.version import Session, negotiate
 from regmodel.function import Function, ResetCause
+from regmodel.structures import vfio_user as wire
+from regmodel.structures.vfio_user import Command
 
 MAX_MESSAGE = wire.HEADER.size + wire.REGION_ACCESS.size + wire.MAX_DATA_XFER_SIZE
 NO_PROGRESS = 5_000_000_000

@@ -5,17 +5,18 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 
-from emulators.vfio_user import messages as wire
-from emulators.vfio_user.messages import DeviceFlags, Refused, RegionFlags
+from emulators.vfio_user.refused import Refused
 from regmodel.function import Region
+from regmodel.structures import vfio
+from regmodel.structures.vfio import DeviceFlags, RegionFlags
 
 
 def device_info(body: memoryview) -> bytes:
     """DEVICE_GET_INFO: a PCI device that can be reset, with all of VFIO's regions and interrupt indexes."""
-    if len(body) < wire.DEVICE_INFO.size or wire.DEVICE_INFO.unpack_from(body)[0] < wire.DEVICE_INFO.size:
+    if len(body) < vfio.DEVICE_INFO.size or vfio.DEVICE_INFO.unpack_from(body)[0] < vfio.DEVICE_INFO.size:
         raise Refused(errno.EINVAL, "short DEVICE_GET_INFO")
     flags = DeviceFlags.RESET | DeviceFlags.PCI
-    return wire.DEVICE_INFO.pack(wire.DEVICE_INFO.size, flags, wire.NUM_REGIONS, wire.NUM_IRQS)
+    return vfio.DEVICE_INFO.pack(vfio.DEVICE_INFO.size, flags, vfio.NUM_REGIONS, vfio.NUM_IRQS)
 
 
 def region_info(body: memoryview, regions: Mapping[int, Region], max_fds: int) -> tuple[bytes, Sequence[int]]:
@@ -24,14 +25,14 @@ def region_info(body: memoryview, regions: Mapping[int, Region], max_fds: int) -
     A client without room for the capabilities gets the structure alone, with the size that it needs and, already valid,
     the offset of the capabilities: QEMU refuses the device otherwise.
     """
-    if len(body) < wire.REGION_INFO.size:
+    if len(body) < vfio.REGION_INFO.size:
         raise Refused(errno.EINVAL, "short DEVICE_GET_REGION_INFO")
-    argsz, _, index, *_ = wire.REGION_INFO.unpack_from(body)
-    if argsz < wire.REGION_INFO.size or index >= wire.NUM_REGIONS:
+    argsz, _, index, *_ = vfio.REGION_INFO.unpack_from(body)
+    if argsz < vfio.REGION_INFO.size or index >= vfio.NUM_REGIONS:
         raise Refused(errno.EINVAL, f"DEVICE_GET_REGION_INFO of region {index}, argsz {argsz}")
     region = regions.get(index)
     if region is None:
-        return wire.REGION_INFO.pack(wire.REGION_INFO.size, 0, index, 0, 0, 0), ()
+        return vfio.REGION_INFO.pack(vfio.REGION_INFO.size, 0, index, 0, 0, 0), ()
     flags = RegionFlags.READ
     if region.writable:
         flags |= RegionFlags.WRITE
@@ -42,12 +43,12 @@ def region_info(body: memoryview, regions: Mapping[int, Region], max_fds: int) -
         if region.mappable != ((0, region.size),):
             flags |= RegionFlags.CAPS
             capabilities = _sparse(region.mappable)
-    room = wire.REGION_INFO.size + len(capabilities)
-    at = wire.REGION_INFO.size if capabilities else 0
-    reply = wire.REGION_INFO.pack(room, flags, index, at, region.size, 0)
+    room = vfio.REGION_INFO.size + len(capabilities)
+    at = vfio.REGION_INFO.size if capabilities else 0
+    reply = vfio.REGION_INFO.pack(room, flags, index, at, region.size, 0)
     return (reply + capabilities if room <= argsz else reply), fds
 
 
 def _sparse(areas: Sequence[tuple[int, int]]) -> bytes:
-    head = wire.SPARSE_MMAP.pack(wire.CAP_SPARSE_MMAP, 1, 0, len(areas))
-    return head + b"".join(wire.SPARSE_AREA.pack(offset, size) for offset, size in areas)
+    head = vfio.SPARSE_MMAP.pack(vfio.CAP_SPARSE_MMAP, 1, 0, len(areas))
+    return head + b"".join(vfio.SPARSE_AREA.pack(offset, size) for offset, size in areas)

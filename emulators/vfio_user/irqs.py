@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from emulators.vfio_user import messages as wire
-from emulators.vfio_user.messages import IrqInfoFlags, IrqSetFlags, Refused
 from emulators.vfio_user.observer import Observer
+from emulators.vfio_user.refused import Refused
 from regmodel.function import Function, Irq, Trigger
+from regmodel.structures import vfio
+from regmodel.structures.vfio import IrqInfoFlags, IrqSetFlags
 
 # plain numbers: the complement of an IntFlag has no bits but the named ones
 _DATA = int(IrqSetFlags.DATA_NONE | IrqSetFlags.DATA_BOOL | IrqSetFlags.DATA_EVENTFD)
@@ -61,15 +62,15 @@ class Irqs:
 
     def info(self, body: memoryview) -> bytes:
         """GET_IRQ_INFO. Only INTx can be masked by message, and masks itself when it fires."""
-        if len(body) < wire.IRQ_INFO.size:
+        if len(body) < vfio.IRQ_INFO.size:
             raise Refused(errno.EINVAL, "short GET_IRQ_INFO")
-        argsz, _, index, _ = wire.IRQ_INFO.unpack_from(body)
-        if argsz < wire.IRQ_INFO.size or index >= wire.NUM_IRQS:
+        argsz, _, index, _ = vfio.IRQ_INFO.unpack_from(body)
+        if argsz < vfio.IRQ_INFO.size or index >= vfio.NUM_IRQS:
             raise Refused(errno.EINVAL, f"GET_IRQ_INFO of index {index}, argsz {argsz}")
         flags = IrqInfoFlags.EVENTFD
         if index == Irq.INTX:
             flags |= IrqInfoFlags.MASKABLE | IrqInfoFlags.AUTOMASKED
-        return wire.IRQ_INFO.pack(wire.IRQ_INFO.size, flags, index, self._counts.get(Irq(index), 0))
+        return vfio.IRQ_INFO.pack(vfio.IRQ_INFO.size, flags, index, self._counts.get(Irq(index), 0))
 
     def set(self, body: memoryview, fds: list[int]) -> bytes:
         """SET_IRQS. Takes what it keeps out of ``fds``. Raises ``Refused`` with nothing changed."""
@@ -84,7 +85,7 @@ class Irqs:
             else:
                 self._disarm(irq, start, count)
         else:
-            chosen = body[wire.IRQ_SET.size :] if flags & IrqSetFlags.DATA_BOOL else b"\1" * count
+            chosen = body[vfio.IRQ_SET.size :] if flags & IrqSetFlags.DATA_BOOL else b"\1" * count
             for vector, wanted in enumerate(chosen, start):
                 if wanted:
                     self._act(irq, vector, IrqSetFlags(flags & _ACTION))
@@ -99,10 +100,10 @@ class Irqs:
     # -- inside
 
     def _parse(self, body: memoryview, fds: list[int]) -> tuple[Irq, IrqSetFlags, int, int]:
-        if len(body) < wire.IRQ_SET.size:
+        if len(body) < vfio.IRQ_SET.size:
             raise Refused(errno.EINVAL, "short SET_IRQS")
-        argsz, number, index, start, count = wire.IRQ_SET.unpack_from(body)
-        if argsz < wire.IRQ_SET.size or index >= wire.NUM_IRQS:
+        argsz, number, index, start, count = vfio.IRQ_SET.unpack_from(body)
+        if argsz < vfio.IRQ_SET.size or index >= vfio.NUM_IRQS:
             raise Refused(errno.EINVAL, f"SET_IRQS of index {index}, argsz {argsz}")
         if number & ~(_DATA | _ACTION) or (number & _DATA).bit_count() != 1 or (number & _ACTION).bit_count() != 1:
             raise Refused(errno.EINVAL, f"SET_IRQS with flags {number:#x}")
@@ -112,8 +113,8 @@ class Irqs:
             raise Refused(errno.EINVAL, f"{irq.name} has no vectors {start} to {start + count - 1}")
         if not count and (start or number != IrqSetFlags.DATA_NONE | IrqSetFlags.TRIGGER):
             raise Refused(errno.EINVAL, "SET_IRQS of no vectors")
-        if len(body) - wire.IRQ_SET.size != (count if data == IrqSetFlags.DATA_BOOL else 0):
-            raise Refused(errno.EINVAL, f"SET_IRQS of {count} vectors with {len(body) - wire.IRQ_SET.size} bytes of data")
+        if len(body) - vfio.IRQ_SET.size != (count if data == IrqSetFlags.DATA_BOOL else 0):
+            raise Refused(errno.EINVAL, f"SET_IRQS of {count} vectors with {len(body) - vfio.IRQ_SET.size} bytes of data")
         if len(fds) not in ((0, count) if data == IrqSetFlags.DATA_EVENTFD else (0,)):
             raise Refused(errno.EINVAL, f"SET_IRQS of {count} vectors with {len(fds)} descriptors")
         if flags & (IrqSetFlags.MASK | IrqSetFlags.UNMASK) and irq is not Irq.INTX:

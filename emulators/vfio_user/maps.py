@@ -9,13 +9,15 @@ from contextlib import ExitStack
 from typing import TypeAlias
 
 from emulators.dma import DmaMapError, Ranges
-from emulators.vfio_user import messages as wire
 from emulators.vfio_user.memory import FileMemory, Files
 from emulators.vfio_user.message_dma import MessageDma, MessageMemory
-from emulators.vfio_user.messages import DmaFlags, Refused, UnmapFlags
 from emulators.vfio_user.observer import Observer
+from emulators.vfio_user.refused import Refused
 from emulators.vfio_user.sharing import only_private
 from regmodel.function import Function
+from regmodel.structures import vfio_user as wire
+from regmodel.structures.vfio import UnmapFlags
+from regmodel.structures.vfio_user import DmaFlags
 
 _PERMISSIONS = int(DmaFlags.READ | DmaFlags.WRITE)
 GuestMemory: TypeAlias = FileMemory | MessageMemory

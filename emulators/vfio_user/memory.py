@@ -14,7 +14,7 @@ import mmap
 import os
 import stat
 
-from emulators.vfio_user.messages import Refused
+from emulators.vfio_user.refused import Refused
 from regmodel.errors import DmaFault
 from regmodel.function import Buffer
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from emulators.loop import Completion, Loop
-from emulators.vfio_user import messages as wire
 from regmodel.errors import DmaFault
 from regmodel.function import Buffer
+from regmodel.structures import vfio_user as wire
 
 MAX_TRANSFER = 65536
 """Bytes per command. QEMU sends a longer read reply incompletely when its socket buffer is full (hw/vfio-user/proxy.c,

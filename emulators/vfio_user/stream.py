@@ -13,7 +13,7 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 
-from emulators.vfio_user.messages import MAX_MSG_FDS
+from regmodel.structures.vfio_user import MAX_MSG_FDS
 
 RECEIVE = 4096
 """Bytes per receive: some 110 posted writes, 150 us of work. Whatever more a client has sent waits in its socket, so

@@ -10,8 +10,8 @@ import errno
 import json
 from dataclasses import dataclass
 
-from emulators.vfio_user import messages as wire
-from emulators.vfio_user.messages import Refused
+from emulators.vfio_user.refused import Refused
+from regmodel.structures import vfio_user as wire
 
 MAX_REQUEST = 4096
 """Bytes of JSON that are looked at."""

@@ -14,7 +14,7 @@ from construct import Array, Bytes, Const, Construct, Enum, Int8ul, Int16ub, Int
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import emulators.vfio_user
+import regmodel.structures
 from regmodel.access import RSVD
 from regmodel.bits import Bits, F
 from regmodel.errors import DescriptionError
@@ -25,13 +25,13 @@ HUGE = 1 << 16
 """Schemas of more bytes than this are one run of memory and not worth 30 examples."""
 
 
-def wire_messages() -> dict[str, Construct]:
-    """The messages of vfio-user that have a fixed layout."""
+def structures() -> dict[str, Construct]:
+    """What is described in ``regmodel.structures``, whether or not a device has it, and has a fixed layout."""
     found: dict[str, Construct] = {}
-    for module in pkgutil.iter_modules(emulators.vfio_user.__path__, "emulators.vfio_user."):
+    for module in pkgutil.iter_modules(regmodel.structures.__path__, "regmodel.structures."):
         for name, value in vars(importlib.import_module(module.name)).items():
             if isinstance(value, Struct) and _is_fixed(value):
-                found.setdefault(f"vfio_user.{name}", value)
+                found[f"{module.name.rpartition('.')[2]}.{name}"] = value
     return found
 
 
@@ -50,7 +50,7 @@ EXAMPLES: dict[str, Construct] = {
         "magic" / Const(0xABCD, Int16ul), "nested" / Array(2, Struct("x" / Int8ul, Padding(1), "y" / Int16ul))
     ),
 }
-ALL = schemas() | wire_messages() | EXAMPLES
+ALL = schemas() | structures() | EXAMPLES
 
 
 def test_there_is_something_to_look_at() -> None:

@@ -326,7 +326,7 @@ class TestDescriptors:
 
 
 def test_too_many_maps(client, dut, monkeypatch):
-    monkeypatch.setattr("emulators.vfio_user.messages.MAX_DMA_MAPS", 20)
+    monkeypatch.setattr("regmodel.structures.vfio_user.MAX_DMA_MAPS", 20)
     for page in range(20):
         assert client.map(page * PAGE, PAGE) == 0
     assert client.map(20 * PAGE, PAGE) == errno.ENOSPC

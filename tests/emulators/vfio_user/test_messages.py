@@ -9,22 +9,11 @@ import struct
 
 import pytest
 
-from emulators.vfio_user import messages as wire
 from regmodel.function import Irq, Region, RegionKind, ResetCause
 
 from . import client as c
 from .client import Client
 from .device import TestDevice
-
-
-def test_sizes_are_those_of_the_specification():
-    sizes = {
-        "HEADER": 16, "VERSION": 4, "DMA_MAP": 32, "DMA_UNMAP": 24, "DEVICE_INFO": 16, "REGION_INFO": 32, "SPARSE_MMAP": 16,
-        "SPARSE_AREA": 16, "IRQ_INFO": 16, "IRQ_SET": 20, "REGION_ACCESS": 16, "WRITE_MULTI": 8, "SINGLE_WRITE": 24,
-        "DMA_ACCESS": 16, "DMA_ACCESS_10": 12,
-    }  # fmt: skip
-    assert {name: getattr(wire, name).size for name in sizes} == sizes
-    assert {width: codec.size for width, codec in wire.REGION_DATA.items()} == {1: 33, 2: 34, 4: 36, 8: 40}
 
 
 class TestVersion:

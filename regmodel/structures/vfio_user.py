@@ -1,19 +1,22 @@
 """The messages of vfio-user, described once in construct; the codecs of the data path are derived from the description.
 
-Only wire formats live here: layouts, numbers, limits of the protocol. What a message *does* is in ``connection``.
+Only wire formats live here: layouts, numbers, limits of the protocol, for whoever stands at either end of the socket. What
+a message *does* is the server's and the client's own. The structures that the protocol takes over from the kernel (device,
+region and interrupt information) are in ``vfio``. No socket is opened in here.
+
+This room, and not one for messages: a mailbox is how two functions of a device talk, and is part of the device; this is how
+a device is carried, and belongs to none.
 
 Source of everything: "vfio-user Protocol Specification", QEMU docs/interop/vfio-user.rst, whose sections carry the names
-of the commands below; structures that it takes over from the kernel are in <linux/vfio.h> under the names given. All
-numbers are in host byte order, which is little-endian on every host this runs on.
+of the commands below. All numbers are in host byte order, which is little-endian on every host this runs on.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 
-from construct import Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
+from construct import Int8ul, Int16ul, Int32ul, Int64ul, Struct
 
-from regmodel.errors import RegmodelError
 from regmodel.layout import layout
 
 
@@ -55,30 +58,6 @@ MAX_DATA_XFER_SIZE = 1 << 20
 """Bytes in one read or write message; also what the protocol assumes of a peer that does not say (section "Version")."""
 MAX_DMA_MAPS = 65535
 PAGE_SIZE = 4096
-NUM_REGIONS = 9
-"""VFIO_PCI_NUM_REGIONS: six BARs, ROM, configuration space, VGA."""
-NUM_IRQS = 5
-"""VFIO_PCI_NUM_IRQS: INTx, MSI, MSI-X, ERR, REQ."""
-
-
-class DeviceFlags(IntFlag):
-    """VFIO_DEVICE_FLAGS_*."""
-
-    RESET = 1
-    PCI = 2
-
-
-class RegionFlags(IntFlag):
-    """VFIO_REGION_INFO_FLAG_*."""
-
-    READ = 1
-    WRITE = 2
-    MMAP = 4
-    CAPS = 8
-
-
-CAP_SPARSE_MMAP = 1
-"""VFIO_REGION_INFO_CAP_SPARSE_MMAP."""
 
 
 class DmaFlags(IntFlag):
@@ -86,33 +65,6 @@ class DmaFlags(IntFlag):
 
     READ = 1
     WRITE = 2
-
-
-class UnmapFlags(IntFlag):
-    """VFIO_DMA_UNMAP_FLAG_*."""
-
-    GET_DIRTY_BITMAP = 1
-    ALL = 2
-
-
-class IrqInfoFlags(IntFlag):
-    """VFIO_IRQ_INFO_*."""
-
-    EVENTFD = 1
-    MASKABLE = 2
-    AUTOMASKED = 4
-    NORESIZE = 8
-
-
-class IrqSetFlags(IntFlag):
-    """VFIO_IRQ_SET_*: one of the first three and one of the others."""
-
-    DATA_NONE = 1
-    DATA_BOOL = 2
-    DATA_EVENTFD = 4
-    MASK = 8
-    UNMASK = 16
-    TRIGGER = 32
 
 
 Header = Struct(
@@ -143,47 +95,6 @@ UnmapRequest = Struct(
     "size"    / Int64ul * "as mapped",
 )  # fmt: skip
 
-DeviceInfo = Struct(  # struct vfio_device_info
-    "argsz"       / Int32ul,
-    "flags"       / Int32ul * "DeviceFlags",
-    "num_regions" / Int32ul,
-    "num_irqs"    / Int32ul,
-)  # fmt: skip
-
-RegionInfo = Struct(  # struct vfio_region_info
-    "argsz"      / Int32ul * "asked: room for the reply; answered: room that the full reply needs",
-    "flags"      / Int32ul * "RegionFlags",
-    "index"      / Int32ul,
-    "cap_offset" / Int32ul * "of the first capability, from the start of this structure",
-    "size"       / Int64ul * "bytes",
-    "offset"     / Int64ul * "of the region in its file",
-)  # fmt: skip
-
-SparseMmap = Struct(  # struct vfio_region_info_cap_sparse_mmap with its vfio_info_cap_header
-    "id"       / Int16ul * "CAP_SPARSE_MMAP",
-    "version"  / Int16ul * "1",
-    "next"     / Int32ul * "0: the last capability",
-    "nr_areas" / Int32ul * "how many SparseArea follow",
-    Padding(4),
-)  # fmt: skip
-
-SparseArea = Struct("offset" / Int64ul, "size" / Int64ul)  # struct vfio_region_sparse_mmap_area
-
-IrqInfo = Struct(  # struct vfio_irq_info
-    "argsz" / Int32ul,
-    "flags" / Int32ul * "IrqInfoFlags",
-    "index" / Int32ul,
-    "count" / Int32ul * "vectors",
-)  # fmt: skip
-
-IrqSet = Struct(  # struct vfio_irq_set
-    "argsz" / Int32ul * "of this structure and the booleans after it",
-    "flags" / Int32ul * "IrqSetFlags",
-    "index" / Int32ul,
-    "start" / Int32ul * "first vector",
-    "count" / Int32ul * "vectors",
-)  # fmt: skip
-
 RegionAccess = Struct(
     "offset" / Int64ul * "into the region",
     "region" / Int32ul * "index",
@@ -208,12 +119,6 @@ HEADER = layout(Header).struct
 VERSION = layout(Version).struct
 DMA_MAP = layout(MapRequest).struct
 DMA_UNMAP = layout(UnmapRequest).struct
-DEVICE_INFO = layout(DeviceInfo).struct
-REGION_INFO = layout(RegionInfo).struct
-SPARSE_MMAP = layout(SparseMmap).struct
-SPARSE_AREA = layout(SparseArea).struct
-IRQ_INFO = layout(IrqInfo).struct
-IRQ_SET = layout(IrqSet).struct
 REGION_ACCESS = layout(RegionAccess).struct
 WRITE_MULTI = layout(WriteMulti).struct
 SINGLE_WRITE = layout(SingleWrite).struct
@@ -225,11 +130,3 @@ REGION_DATA = {
     for width, word in ((1, Int8ul), (2, Int16ul), (4, Int32ul), (8, Int64ul))
 }
 """A whole region access of 1, 2, 4 or 8 bytes in one unpack: a REGION_WRITE, or the reply to a REGION_READ."""
-
-
-class Refused(RegmodelError):
-    """A message that gets an error reply. ``errno`` is what it carries; after a ``fatal`` one the connection is closed."""
-
-    def __init__(self, errno: int, text: str, *, fatal: bool = False) -> None:
-        super().__init__(text)
-        self.errno, self.fatal = errno, fatal
