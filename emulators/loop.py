@@ -269,6 +269,26 @@ class Loop:
                 return
         raise RuntimeError(f"still busy after {turns} turns")
 
+    # -- a loop that is worked by the caller, between other things
+
+    @property
+    def watches(self) -> bool:
+        """Whether anybody has added a descriptor."""
+        return len(self._readers) > 1  # the first is our own
+
+    def next_due(self) -> int | None:
+        """When the earliest timer is due, in ns."""
+        return self._timers.next_due()
+
+    def work(self) -> bool:
+        """Run what is deferred or due now, each once, without looking at the descriptors; True when there was anything."""
+        worked = False
+        for _ in range(len(self._deferred) or 1):
+            if not (self._deferred or self._awaited or self._timers.pending) or not self._work_once():
+                break
+            worked = True
+        return worked
+
     def close(self) -> None:
         """Give back the loop's own descriptors. What was added stays open: its owner closes it."""
         self._readers.clear()

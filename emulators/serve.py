@@ -6,7 +6,6 @@ and what the control socket looks at and steers.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +23,10 @@ from emulators.control.events import (
 )
 from emulators.control.protocol import EventKind
 from emulators.control.server import ControlServer, Emit
-from emulators.fabric.backends import parse
 from emulators.loop import Loop
-from emulators.model import Card, Slot, load_card
+from emulators.model import Card, Slot
 from emulators.pci.function import PciFunction
+from emulators.plugging import attach, detach, plug
 from emulators.vfio_user.memory import Files
 from emulators.vfio_user.server import Server
 from regmodel.bank import Bank
@@ -89,7 +88,7 @@ class Running:
         self.control_server: ControlServer | None = None
         try:
             self._build(wanted, ports, options or {}, trust_memory, dma_wire)
-            self._attach(nets)
+            attach(self.cards, nets, self.loop)
             if control is not None:
                 self.control_server = ControlServer(loop, control, self)
         except BaseException:
@@ -103,22 +102,12 @@ class Running:
         kinds = list(dict.fromkeys(w.spec for w in wanted))
         for kind in kinds:
             same = [w for w in wanted if w.spec == kind]
-            card = load_card(same[0].device, self.loop, **({"ports": ports} if ports > 1 else {}), **options)
+            prefix = f"{kind}." if len(kinds) > 1 else ""
+            card, plugged = plug(same[0].device, self.loop, len(same), ports=ports, options=options, prefix=prefix)
             self.cards.append(card)
-            if len(same) > len(card.slots):
-                raise UsageError(f"a card of {ports} ports has {len(card.slots)} {kind} functions, not {len(same)}")
-            for w, slot in zip(same, card.slots, strict=False):
-                name = slot.name if len(kinds) == 1 else f"{kind}.{slot.name}"
-                function = PciFunction(w.device, self.loop, slot, name=name)
+            for w, (slot, function) in zip(same, plugged, strict=True):
                 server = Server(self.loop, function, w.socket, files=files, dma_wire=dma_wire)
-                self.served.append(Served(name, w, card, slot, function, server))
-
-    def _attach(self, nets: Sequence[str]) -> None:
-        ports = [port for card in self.cards for port in card.ports]
-        if len(nets) > len(ports):
-            raise UsageError(f"{len(nets)} --net for {len(ports)} ports: give one per port, or --ports")
-        for port, net in zip(ports, nets, strict=False):
-            port.switch.attach(parse(net), self.loop)
+                self.served.append(Served(function.name, w, card, slot, function, server))
 
     def close(self) -> None:
         """Stop serving; sockets disappear, clients are disconnected."""
@@ -126,10 +115,7 @@ class Running:
             self.control_server.close()
         for served in self.served:
             served.server.close()
-        for card in self.cards:
-            for port in card.ports:
-                with contextlib.suppress(OSError):
-                    port.switch.detach()
+        detach(self.cards)
 
     def find(self, name: str) -> Served:
         """A served function by name. Raises ``UsageError`` listing them."""
