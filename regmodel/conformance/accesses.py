@@ -141,12 +141,17 @@ class Target(Protocol):
 
 
 def run(steps: Steps[T], target: Target) -> T:
-    """Carry a check to a target. Raises what the check and the target raise."""
+    """Carry a check to a target. What the target raises is raised in the check, at the access that failed."""
     perform = target.perform
     try:
         access = next(steps)
         while True:
-            access = steps.send(perform(access))
+            try:
+                answer = perform(access)
+            except RegmodelError as error:
+                access = steps.throw(error)
+            else:
+                access = steps.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:
@@ -158,7 +163,12 @@ async def arun(steps: Steps[T], perform: Callable[[Access], Awaitable[int]]) -> 
     try:
         access = next(steps)
         while True:
-            access = steps.send(await perform(access))
+            try:
+                answer = await perform(access)
+            except RegmodelError as error:
+                access = steps.throw(error)
+            else:
+                access = steps.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:

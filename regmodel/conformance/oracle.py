@@ -63,6 +63,13 @@ class Oracle:
         """Write-once bits that were written since the last reset that reaches them."""
         self.events: list[Event] = []
         """All events since the oracle was made; the reader may empty it."""
+        self._places = {
+            byte: Place(name, element, at, entry)
+            for name, entry in bar.entries.items()
+            for element, at in enumerate(entry.offsets)
+            for byte in range(at, at + entry.size)
+        }
+        self._accesses = {name: _accesses(entry) for name, entry in bar.entries.items()}
         self.reset(ResetCause.POWER_ON)
 
     # -- the bus -----------------------------------------------------------------------------------------------------
@@ -98,7 +105,7 @@ class Oracle:
             return nothing
         parts: list[Part] = []
         for byte in range(offset, offset + size):
-            place = self._place(byte)
+            place = self._places.get(byte)
             if parts and parts[-1].place == place:
                 parts[-1] = parts[-1]._replace(length=parts[-1].length + 1)
             else:
@@ -115,7 +122,7 @@ class Oracle:
         if place is None:
             return 1 if self.bar.policy.unmapped is Miss.ONES else 0
         number = 8 * (byte - place.at) + bit
-        access = _access(place.entry, number)
+        access = self._accesses[place.name][number]
         home = self._home(place, number)
         if home is None:
             return 0  # a doorbell, or beyond the last instance of a bank
@@ -137,7 +144,7 @@ class Oracle:
             new = sum(value << number for number, value in written.items())
         for number, value in written.items() if stores else ():
             home = self._home(place, number)
-            access = _access(entry, number)
+            access = self._accesses[place.name][number]
             if home is not None:
                 self.bits[home] = self._written(access, home, value)
                 shown = 1 if access.onwrite is OnWrite.PULSE and value else self.bits[home]
@@ -209,6 +216,18 @@ class Oracle:
             for bit, home in self._stored(byte):
                 self.bits[home] = value >> 8 * (byte - offset) + bit & 1
 
+    def met(self, offset: int, size: int) -> list[tuple[int, Bit, Access]]:
+        """The bits of state that an access of ``size`` bytes meets: its own bit number, the bit, how it behaves there."""
+        found: list[tuple[int, Bit, Access]] = []
+        for place, first, length in self._parts(offset, size):
+            for byte in range(first, first + length) if place is not None else ():
+                assert place is not None
+                for number in range(8 * (byte - place.at), 8 * (byte - place.at) + 8):
+                    home = self._home(place, number)
+                    if home is not None:
+                        found.append((8 * (place.at - offset) + number, home, self._accesses[place.name][number]))
+        return found
+
     def reset(self, cause: ResetCause) -> None:
         """Give every bit that ``cause`` reaches its reset value for it, and make write-once bits writable again."""
         for name, entry in self.bar.entries.items():
@@ -231,14 +250,6 @@ class Oracle:
                         self.spent.discard(home)
 
     # -- where things are --------------------------------------------------------------------------------------------
-
-    def _place(self, byte: int) -> Place | None:
-        """What stands at ``byte``."""
-        for name, entry in self.bar.entries.items():
-            for element, at in enumerate(entry.offsets):
-                if at <= byte < at + entry.size:
-                    return Place(name, element, at, entry)
-        return None
 
     def _home(self, place: Place, number: int) -> Bit | None:
         """The bit of state behind bit ``number`` of a place, or None where nothing is stored."""
@@ -266,7 +277,7 @@ class Oracle:
 
     def _stored(self, byte: int) -> Iterator[tuple[int, Bit]]:
         """The bits (number within the byte, bit of state) behind ``byte``."""
-        place = self._place(byte)
+        place = self._places.get(byte)
         for bit in range(8) if place is not None else ():
             assert place is not None
             home = self._home(place, 8 * (byte - place.at) + bit)
@@ -274,11 +285,8 @@ class Oracle:
                 yield bit, home
 
 
-def _access(entry: Entry, number: int) -> Access:
-    """How bit ``number`` behaves."""
+def _accesses(entry: Entry) -> list[Access]:
+    """How each bit behaves, by its number."""
     if isinstance(entry, Window):
-        return entry.access
-    for field in entry.fields:
-        if field.lsb <= number < field.lsb + field.width:
-            return field.access
-    raise AssertionError("elaboration left a bit without a field")
+        return [entry.access] * (8 * entry.size)
+    return [field.access for field in entry.fields for _ in range(field.width)]
