@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -34,17 +35,20 @@ _NEVER_NEEDED = ("./dev", "./proc", "./sys", "./var", "./usr/share/doc", "./usr/
 class Tree:
     """Some packages and all that they depend on, unpacked side by side.
 
-    ``release`` is the suite that apt prefers; ``without`` are paths (``./usr/...``) that nobody here reads.
+    ``release`` is the suite that apt prefers; ``without`` are paths (``./usr/...``) that nobody here reads. ``finish`` does to
+    the tree what the packages' installation scripts would have done; another finish of that name needs another name.
     """
 
     name: str
     packages: tuple[str, ...]
     release: str = SUITE
     without: tuple[str, ...] = field(default=())
+    finish: Callable[[Path], None] | None = None
 
     @property
     def key(self) -> str:
-        return f"{self.name}-{digest('tree 1', self.release, *self.packages, *_NEVER_NEEDED, *self.without)}"
+        finish = () if self.finish is None else (f"{self.finish.__module__}.{self.finish.__qualname__}",)
+        return f"{self.name}-{digest('tree 1', self.release, *self.packages, *_NEVER_NEEDED, *self.without, *finish)}"
 
     def path(self, cache: Cache) -> Path:
         """Where the tree is; unpacked first if it is not in the cache."""
@@ -77,6 +81,8 @@ class Tree:
         for name in ("bin", "sbin", "lib", "lib64"):  # merged /usr, which the base-files package would have made
             if not (part / name).exists():
                 (part / name).symlink_to(f"usr/{name}")
+        if self.finish is not None:
+            self.finish(part)
 
 
 def _run_apart(command: list[str], stdin: bytes, stderr: IO[bytes]) -> int:

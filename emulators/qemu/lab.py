@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from emulators.qemu import accel, binary, failure, initramfs, kernels, modules
+from emulators.qemu import accel, binary, failure, initramfs, kernels, modules, python, userspace
 from emulators.qemu.cache import Cache, say
 from emulators.qemu.errors import LabError
 from emulators.qemu.machine import Device, Machine
@@ -54,7 +54,7 @@ class Lab:
         load: Sequence[str] | None = None,
         kernel: str | Path = kernels.DEFAULT,
         modules_dir: Path | None = None,
-        memory: str = "256M",
+        memory: str = "",
         cpus: int = 1,
         viommu: bool = False,
         root_port: bool = False,
@@ -71,7 +71,8 @@ class Lab:
         loaded at boot in this order, or only those in ``load``. ``kernel``: "7.2", "6.12" or a path, its modules in
         ``modules_dir``. ``viommu``: devices sit behind an ``intel-iommu``. ``root_port``: each device sits behind a root port
         of its own, which can be hot-plugged. ``share``: a host folder, writable at ``/mnt/share``. ``rootfs``: a host folder
-        in which commands run; what they write to it is forgotten. ``kits``: more programs ("dpdk", "iperf3", "tcpdump").
+        in which commands run; what they write to it is forgotten. ``kits``: more programs ("dpdk", "iperf3", "tcpdump", and
+        "python", which is an interpreter with this package as it is now); ``memory`` is by default what they need.
         ``append`` goes to the kernel's command line, ``arguments`` to QEMU's.
         """
         for folder in (share, rootfs):
@@ -82,8 +83,9 @@ class Lab:
         extra = _FOR_ROOTFS if rootfs is not None else _FOR_SHARE if share is not None else ()
         archive = initramfs.build(self.cache, found, (*stock, *extra), own, tuple(kits))
         spec = Machine(
-            kernel=found.image, initramfs=archive, devices=tuple(devices), memory=memory, cpus=cpus, viommu=viommu,
-            root_port=root_port, share=_absolute(share), rootfs=_absolute(rootfs), append=append, arguments=tuple(arguments),
+            kernel=found.image, initramfs=archive, devices=tuple(devices), memory=memory or userspace.memory(kits), cpus=cpus,
+            viommu=viommu, root_port=root_port, share=_absolute(share), rootfs=_absolute(rootfs),
+            parcel=python.parcel(self.cache) if python.KIT in kits else None, append=append, arguments=tuple(arguments),
         )
         return self._machine(spec, self.accelerator.name, tuple(load) if load is not None else _names(modules), name)
 

@@ -78,7 +78,10 @@ class Placed:
 
 @dataclass(frozen=True)
 class Machine:
-    """Everything about a guest but the sockets that lead to it. ``memory`` as QEMU spells sizes (``256M``)."""
+    """Everything about a guest but the sockets that lead to it. ``memory`` as QEMU spells sizes (``256M``).
+
+    ``parcel`` is a tar archive that is unpacked in the guest once it runs.
+    """
 
     kernel: Path
     initramfs: Path
@@ -89,6 +92,7 @@ class Machine:
     root_port: bool = False
     share: Path | None = None
     rootfs: Path | None = None
+    parcel: Path | None = None
     append: str = ""
     arguments: tuple[str, ...] = ()
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from emulators.qemu import debian
+from emulators.qemu import debian, python
 from emulators.qemu.cache import Cache
 from emulators.qemu.errors import LabError
 
 
 @dataclass(frozen=True)
 class Kit:
-    """Programs (with their libraries) and further files, by glob relative to the tree of the packages they come from."""
+    """Programs (with their libraries) and further files, by glob relative to the tree of the packages they come from.
+
+    ``memory``: how much a guest with it should have, in MiB.
+    """
 
     tree: debian.Tree
     take: tuple[str, ...]
+    memory: int = 256
 
 
 _GUEST = debian.Tree("guest", ("busybox-static", "bash", "dash", "iproute2", "ethtool", "pciutils", "iputils-ping", "kmod",
@@ -44,8 +48,10 @@ KITS = {
         ("usr/bin/dpdk-testpmd", "usr/bin/dpdk-proc-info", "usr/libexec/coreutils/libstdbuf.so",
          *(f"{debian.MULTIARCH}/dpdk/pmds-25.0/librte_{name}.so*"
            for name in ("net_e1000", "bus_pci", "bus_vdev", "mempool_ring", "net_ring", "net_null"))),
+        memory=512,
     ),
     "iperf3": Kit(_GUEST, ("usr/bin/iperf3",)),
+    python.KIT: Kit(python.TREE, python.TAKE, memory=512),
     "tcpdump": Kit(_GUEST, ("usr/bin/tcpdump",)),
 }
 
@@ -76,6 +82,11 @@ def collect(cache: Cache, kits: tuple[str, ...]) -> dict[str, Entry]:
             entries[f"usr/bin/{applet}"] = Entry(f"usr/bin/{applet}", target="busybox")
     entries["usr/bin/sh"] = Entry("usr/bin/sh", target="dash")
     return entries
+
+
+def memory(kits: Sequence[str]) -> str:
+    """How much a guest with some kits should have, as QEMU spells it."""
+    return f"{max(KITS[name].memory for name in ('base', *kits) if name in KITS)}M"
 
 
 def _closure(tree: Path, take: tuple[str, ...]) -> Iterator[Path]:

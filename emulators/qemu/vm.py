@@ -27,6 +27,7 @@ from emulators.qemu.monitor import Monitor
 
 BOOT_TIMEOUT = 90.0  # seconds; user space is there after 3 on an idle machine
 _SHARE, _ROOTFS = "/mnt/share", "/mnt/rootfs"
+_PARCEL = "/run/parcel.tar"
 _9P = "trans=virtio,version=9p2000.L,msize=512000"
 
 
@@ -76,11 +77,14 @@ class VM:
         self.monitor = Monitor(monitor)
 
     def wait(self) -> None:
-        """Wait for user space, then mount what was shared and load the modules."""
+        """Wait for user space, then mount what was shared, unpack the parcel and load the modules."""
         self.agent.ready(BOOT_TIMEOUT)
         self.boot_seconds = time.monotonic() - self._started
         if self.spec.share is not None:
             self._raw_run(f"mkdir -p {_SHARE} && mount -t 9p -o {_9P} share {_SHARE}").check()
+        if self.spec.parcel is not None:
+            self.agent.put(_PARCEL, self.spec.parcel.read_bytes(), 60)
+            self._raw_run(f"tar -x -f {_PARCEL} -C / && rm {_PARCEL}").check()
         if self.spec.rootfs is not None:
             self._enter_rootfs()
         if self._load:
