@@ -6,14 +6,15 @@ of the declared width. The typed faces of single devices, for editors and mypy, 
 by ``python -m drivers.stubs``.
 """
 
-from drivers.registers.client import NoSuchRegister, Registers
-from drivers.registers.memory import Memory, Pair, Place, WritablePlace
+from drivers.registers.client import Face, NoSuchRegister, Registers
+from drivers.registers.memory import Memory, Pair, Place, WritableMemory, WritablePlace
 from drivers.registers.shape import Value
 from drivers.registers.words import Array, Draft, NoSuchField, NoSuchInstance, Word
 
 __all__ = [
     "Array",
     "Draft",
+    "Face",
     "Memory",
     "NoSuchField",
     "NoSuchInstance",
@@ -23,5 +24,6 @@ __all__ = [
     "Registers",
     "Value",
     "Word",
+    "WritableMemory",
     "WritablePlace",
 ]

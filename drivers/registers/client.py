@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from drivers.registers.memory import Memory, Pair
+from drivers.registers.memory import Memory, Pair, Place, WritableMemory
 from drivers.registers.shape import Shape, spelled
 from drivers.registers.words import Array, Latch, Word, word_class
 from drivers.transports import MappedBar, Transport, Virtualised, Words
@@ -26,7 +26,7 @@ class NoSuchRegister(UsageError, AttributeError):
     """A register that the device does not have."""
 
 
-class Registers:
+class Face:
     """The registers, windows and pairs that ``device`` describes, by name; an array where the description has one.
 
     ``dev.status.lu`` is one read, ``dev.rdt[0].write(5)`` one write, ``dev.vmbmem[3].read()`` one word of a window. A pair
@@ -56,7 +56,7 @@ class Registers:
         made: dict[str, Any] = {}
         for name, entry in bar.entries.items():
             if isinstance(entry, Window):
-                made[name] = Memory(name, entry, mapped)
+                made[name] = window_class(entry)(name, entry, mapped)
             else:
                 words = [self._word(bar, mapped, name, i, entry, latches) for i in range(len(entry.offsets))]
                 made[name] = Array(name, words) if entry.is_array else words[0]
@@ -93,6 +93,13 @@ class Registers:
         for latch in self._latches:
             latch.bits = 0
 
+    def __repr__(self) -> str:
+        return f"<registers of {self.description.name} through {self.transport.name}>"
+
+
+class Registers(Face):
+    """A ``Face`` of any device: mypy takes every name, and a wrong one is told at run time, with what was meant."""
+
     def __getattr__(self, name: str) -> Any:  # only reached where there is no such register
         if name.startswith("_"):
             raise AttributeError(name)
@@ -102,9 +109,6 @@ class Registers:
             raise NoSuchRegister(str(error)) from None
         raise NoSuchRegister(f"{name} lies in the MSI-X BAR, which {self.transport.name} keeps to itself")
 
-    def __repr__(self) -> str:
-        return f"<registers of {self.description.name} through {self.transport.name}>"
-
 
 def class_of(bar: Bar, name: str, entry: Register) -> type[Word]:
     """The accessor class of a register, made once per description."""
@@ -112,6 +116,11 @@ def class_of(bar: Bar, name: str, entry: Register) -> type[Word]:
     if found is None or found[0] is not entry:
         found = _classes[id(entry)] = (entry, word_class(Shape(name, entry, bar.docs_of[name])))
     return found[1]
+
+
+def window_class(entry: Window) -> type[Memory[Place]]:
+    """What stands for a window: with ``write_words`` only where it can be written."""
+    return WritableMemory if entry.access.writable else Memory
 
 
 def words_of(mapped: MappedBar, size: int) -> Words:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
-from typing import Any, SupportsIndex
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsIndex, TypeVar, cast, overload
 
 from drivers.registers.words import NoSuchInstance
 from drivers.transports import MappedBar
@@ -28,6 +28,9 @@ class Place:
         return f"<word {self.path} at {self.offset:#x}>"
 
 
+P = TypeVar("P", bound=Place, covariant=True)
+
+
 class WritablePlace(Place):
     """The same where the window stores."""
 
@@ -44,32 +47,34 @@ def _fitting(path: str, value: int, size: int) -> int:
     return value
 
 
-class Memory:
+class Memory(Sequence[P]):
     """A window: words of 32 bits where it lies so, else bytes. ``window[3]`` is a word, ``len`` their number."""
+
+    _place: type[Place] = Place
 
     def __init__(self, name: str, window: Window, mapped: MappedBar) -> None:
         self.path, self.offset, self.size, self.window = name, window.at, window.size, window
         self.word_size = 1 if window.at % 4 or window.size % 4 else 4
         self._words = mapped.u8 if self.word_size == 1 else mapped.u32
         self._first = window.at // self.word_size
-        self._place = WritablePlace if window.access.writable else Place
 
     def __len__(self) -> int:
         return self.size // self.word_size
 
-    def __getitem__(self, index: int) -> Any:
-        number = self._check(index)
-        offset = self.offset + number * self.word_size
-        return self._place(f"{self.path}[{number}]", offset, self._words, self._first + number, self.word_size)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
-
-    def _check(self, index: SupportsIndex) -> int:
+    @overload
+    def __getitem__(self, index: int) -> P: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[P]: ...
+    def __getitem__(self, index: int | slice) -> P | Sequence[P]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
         number, count = operator.index(index), len(self)
         if not -count <= number < count:
             raise NoSuchInstance(f"there is no {self.path}[{number}]; the last is {self.path}[{count - 1}]")
-        return number % count
+        number %= count
+        offset = self.offset + number * self.word_size
+        place = self._place(f"{self.path}[{number}]", offset, self._words, self._first + number, self.word_size)
+        return cast(P, place)
 
     def read_words(self, count: int | None = None, start: int = 0) -> list[int]:
         """``count`` words (all that follow, when None) from word ``start``: one access each."""
@@ -77,16 +82,6 @@ class Memory:
         self._check_span(start, end)
         words, first = self._words, self._first
         return [int(words[first + i]) for i in range(start, end)]
-
-    def write_words(self, values: Iterable[int], start: int = 0) -> None:
-        """``values`` into the words from ``start``: one access each, lowest address first."""
-        if not self.window.access.writable:
-            raise UsageError(f"{self.path} cannot be written: it is {self.window.access} ({self.window.access.prose})")
-        given = [_fitting(self.path, operator.index(value), self.word_size) for value in values]
-        self._check_span(start, start + len(given))
-        words, first = self._words, self._first + start
-        for i, value in enumerate(given):
-            words[first + i] = value
 
     def _check_span(self, start: int, end: int) -> None:
         if not 0 <= start <= end <= len(self):
@@ -99,6 +94,20 @@ class Memory:
 
     def __repr__(self) -> str:
         return f"<window {self.path} at {self.offset:#x}, {self.size} bytes>"
+
+
+class WritableMemory(Memory[WritablePlace]):
+    """The same where the window stores."""
+
+    _place = WritablePlace
+
+    def write_words(self, values: Iterable[SupportsIndex], start: int = 0) -> None:
+        """``values`` into the words from ``start``: one access each, lowest address first."""
+        given = [_fitting(self.path, operator.index(value), self.word_size) for value in values]
+        self._check_span(start, start + len(given))
+        words, first = self._words, self._first + start
+        for i, value in enumerate(given):
+            words[first + i] = value
 
 
 class Pair:

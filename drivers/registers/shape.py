@@ -57,6 +57,7 @@ class Shape:
         self.base = entry.reset_value(ResetCause.POWER_ON) & reserved | zero_clears
         plain = (OnWrite.STORE, OnWrite.NOTHING)
         self.kept = _bits(f for f in entry.fields if f.access.onwrite in plain and f.access.onread is OnRead.NOTHING)
+        self.drafted = {n: f for n, f in self.writable.items() if f.access.onwrite in _ASSIGNED}
         self.unkeepable = {n: f for n, f in self.writable.items() if _unkeepable(f)}
         self.neutral = zero_clears
         self.one_clears = _bits(f for f in self.writable.values() if f.access.onwrite is OnWrite.ONE_CLEARS)
@@ -120,6 +121,10 @@ class Shape:
         """``0x40: pfsts=0 rsti=1``, with the names of values that have one."""
         named = (f"{n}={f.values.get(f.of(word), f.of(word))}" for n, f in self.readable.items())
         return f"{word:#x}: {' '.join(named)}" if not self.entry.sole else f"{word:#x}"
+
+
+_ASSIGNED = (OnWrite.STORE, OnWrite.ONCE, OnWrite.PULSE)
+"""What a read-modify-write can be asked for: elsewhere the value written is not the value that it leaves."""
 
 
 def _unkeepable(f: Field) -> bool:

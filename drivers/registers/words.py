@@ -19,7 +19,7 @@ from typing import Any, SupportsIndex, TypeVar, overload
 from drivers.errors import DeviceGone, DeviceTimeout
 from drivers.registers.shape import Shape, Value
 from drivers.transports import Transport
-from regmodel.access import OnRead, OnWrite
+from regmodel.access import OnRead
 from regmodel.bits import Field
 from regmodel.errors import UsageError
 from regmodel.registers import Kind
@@ -83,6 +83,8 @@ class Readable(Word):
         """
         if not math.isfinite(timeout) or timeout < 0:
             raise UsageError(f"{self.path}: a wait needs a timeout of 0 or more seconds, not {timeout}")
+        if not fields:
+            raise UsageError(f"{self.path}: name a field to wait for, as {next(iter(self._shape.readable), 'field')}=1")
         due, gone, asked = 0, 0, 0
         for name, value in fields.items():
             f = self._shape.field(name, self._shape.readable, "waited for")
@@ -241,7 +243,7 @@ class Draft:
             return
         shape = self._shape
         f = shape.field(name, shape.writable, "written")
-        if f.access.onwrite not in (OnWrite.STORE, OnWrite.ONCE, OnWrite.PULSE):
+        if name not in shape.drafted:
             raise UsageError(
                 f"{self._register.path}.{name}{f.range} is {f.access} ({f.access.prose}): it does not store, "
                 f"so modify() cannot set it; use write({name}=...)"
@@ -315,7 +317,7 @@ def word_class(shape: Shape) -> type[Word]:
     members: dict[str, Any] = {"__slots__": (), "__doc__": shape.doc, "_shape": shape, "__module__": __name__}
     for name, f in shape.readable.items():
         members[name] = _reader(f)
-    made = type(_title(shape.name), tuple(bases or [Word]), members)
+    made = type(title(shape.name), tuple(bases or [Word]), members)
     if shape.can_modify:
         draft: dict[str, Any] = {"__slots__": (), "__doc__": shape.doc, "_shape": shape, "__module__": __name__}
         for name, f in shape.fields.items():
@@ -324,7 +326,8 @@ def word_class(shape: Shape) -> type[Word]:
     return made
 
 
-def _title(name: str) -> str:
+def title(name: str) -> str:
+    """``v2p_mailbox`` as a class: ``V2pMailbox``."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 
