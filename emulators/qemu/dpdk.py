@@ -1,7 +1,7 @@
-"""DPDK in a guest: devices bound to vfio-pci, huge pages, and a conversation with testpmd.
+"""DPDK in a guest: huge pages, and a conversation with testpmd.
 
-May not enter: what is expected of a device. The guest needs ``kits=["dpdk"]``, the module ``vfio-pci``, ``viommu=True`` (no
-Debian kernel has VFIO without an IOMMU) and two processors: testpmd forwards on one and talks on the other.
+May not enter: what is expected of a device. The guest needs ``kits=["dpdk"]``, devices bound to ``vfio-pci`` (``vfio.bind``)
+and two processors: testpmd forwards on one and talks on the other.
 """
 
 from __future__ import annotations
@@ -21,15 +21,6 @@ _IN, _OUT, _STATUS, _HOLDER = (f"/run/testpmd.{name}" for name in ("in", "out", 
 # glibc buffers stdout fully when it is no terminal, while the prompt is written past it; coreutils' stdbuf undoes that.
 _UNBUFFERED = "LD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so _STDBUF_O=0"
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\r\x07]")
-
-
-def bind(vm: VM, *bdfs: str, driver: str = "vfio-pci") -> None:
-    """Give PCI functions (``0000:01:00.0``) to a driver by name, whichever has them now."""
-    for bdf in bdfs:
-        device = f"/sys/bus/pci/devices/{bdf}"
-        vm.run(f"[ ! -e {device}/driver ] || echo {bdf} > {device}/driver/unbind; "
-               f"echo {driver} > {device}/driver_override && echo {bdf} > /sys/bus/pci/drivers_probe && "
-               f"[ $(basename $(readlink {device}/driver)) = {driver} ]", check=True)
 
 
 def huge_pages(vm: VM, size: int = 128 << 20) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -80,9 +81,8 @@ def parcel(cache: Cache) -> Path:
 
 
 def wanted(command: str) -> bool:
-    """Whether a command line starts with a program of this kit."""
-    words = command.split()
-    return bool(words) and Path(words[0]).name in ("regmodel", "python", "python3")
+    """Whether a shell command runs a program of this kit."""
+    return re.search(r"(?<![\w.-])(regmodel|python3?)(?![\w.-])", command) is not None
 
 
 def _contents() -> Iterator[tuple[str, bytes]]:

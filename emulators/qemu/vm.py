@@ -201,6 +201,11 @@ class VM:
         return self._process.pid
 
     @property
+    def bdfs(self) -> list[str]:
+        """The PCI addresses of the devices that the lab placed, in their order (``0000:00:01.0``)."""
+        return [f"0000:{placed.bdf}" for placed in self.spec.placed() if placed.bdf is not None]
+
+    @property
     def terminal(self) -> socket.socket:
         """The guest's ``/dev/hvc0``, for an interactive shell."""
         return self._terminal

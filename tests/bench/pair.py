@@ -111,7 +111,8 @@ class Pair:
     def _bring_up(self) -> None:
         self.vm.run("for scope in all default; do sysctl -q -w net.ipv6.conf.$scope.disable_ipv6=1; done; true")
         if self._dpdk:
-            from emulators.qemu.dpdk import bind, huge_pages
+            from emulators.qemu.dpdk import huge_pages
+            from emulators.qemu.vfio import bind
 
             self.vm.run("ip link set eth0 up && echo 1 > /sys/class/net/eth0/device/sriov_numvfs", check=True)
             bind(self.vm, self.ours, self.theirs)

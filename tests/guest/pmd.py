@@ -11,7 +11,8 @@ from pathlib import Path
 
 from emulators.fabric.frames import mac_bytes
 from emulators.qemu import VM
-from emulators.qemu.dpdk import Testpmd, bind, huge_pages
+from emulators.qemu.dpdk import Testpmd, huge_pages
+from emulators.qemu.vfio import bind
 
 MACHINE = {"modules": ["vfio-pci"], "viommu": True, "root_port": True, "kits": ["dpdk"], "memory": "512M", "cpus": 2}
 """What a guest needs for testpmd; its devices are at ``port(0)``, ``port(1)``, ..."""

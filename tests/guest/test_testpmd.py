@@ -15,7 +15,8 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from emulators.fabric.frames import mac_text
-from emulators.qemu.dpdk import Testpmd, bind
+from emulators.qemu.dpdk import Testpmd
+from emulators.qemu.vfio import bind
 from tests.guest.conftest import Bench
 from tests.guest.network import carrier, counters, until
 from tests.guest.pmd import (

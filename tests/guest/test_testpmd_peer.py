@@ -12,7 +12,8 @@ import pytest
 
 from emulators.fabric.frames import mac_bytes
 from emulators.qemu import RawDevice, VfioUser
-from emulators.qemu.dpdk import Testpmd, bind, huge_pages
+from emulators.qemu.dpdk import Testpmd, huge_pages
+from emulators.qemu.vfio import bind
 from tests.guest.conftest import Bench
 from tests.guest.pmd import FCS, MACHINE, PEER, Cable, frame, heard, port, testpmd, xstats
 

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from emulators.qemu import GuestError, Lab, RawDevice
-from emulators.qemu.dpdk import Testpmd, bind, huge_pages
+from emulators.qemu.dpdk import Testpmd, huge_pages
+from emulators.qemu.vfio import bind
 
 pytestmark = pytest.mark.guest
 

@@ -105,7 +105,7 @@ def _without_home(run: object) -> object:
 @pytest.mark.parametrize(
     ("command", "expected"),
     [("regmodel list", True), ("python3 -c 'print(1)'", True), ("/usr/bin/python x.py", True), ("ip link", False), ("", False),
-     ("pythonic", False), ("echo regmodel", False)],
+     ("pythonic", False), ("timeout 9 regmodel pmd igbvf", True), ("sleep 1;python x", True), ("cat regmodel.txt", False)],
 )  # fmt: skip
 def test_which_commands_want_it(command: str, expected: bool) -> None:
     assert python.wanted(command) is expected

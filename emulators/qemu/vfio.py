@@ -1,0 +1,28 @@
+"""Devices for drivers in a guest's user space: bound to vfio-pci behind the emulated IOMMU, and the VFs of a card of QEMU's.
+
+May not enter: the driver. The guest needs the module ``vfio-pci`` and ``viommu=True``: no Debian kernel has VFIO without an
+IOMMU. A function is then reached through the group of its own that it is in: a device in a slot of the root bus or behind a
+root port is alone in one, and so is each VF of QEMU's ``igb`` (both of its sides have the ACS capability).
+"""
+
+from __future__ import annotations
+
+from emulators.qemu.vm import VM
+
+MODULE = "vfio-pci"
+
+
+def bind(vm: VM, *bdfs: str, driver: str = MODULE) -> None:
+    """Give PCI functions (``0000:01:00.0``) to a driver by name, whichever has them now."""
+    for bdf in bdfs:
+        device = f"/sys/bus/pci/devices/{bdf}"
+        vm.run(f"[ ! -e {device}/driver ] || echo {bdf} > {device}/driver/unbind; "
+               f"echo {driver} > {device}/driver_override && echo {bdf} > /sys/bus/pci/drivers_probe && "
+               f"[ $(basename $(readlink {device}/driver)) = {driver} ]", check=True)
+
+
+def virtual_functions(vm: VM, interface: str, count: int = 1) -> list[str]:
+    """Have the PF behind a network interface make VFs (``sriov_numvfs``); their addresses. The interface comes up for it."""
+    device = f"/sys/class/net/{interface}/device"
+    vm.run(f"ip link set {interface} up && echo {count} > {device}/sriov_numvfs", check=True)
+    return [vm.run(f"basename $(readlink {device}/virtfn{number})", check=True).text for number in range(count)]
