@@ -93,7 +93,7 @@ def _class(shape: Shape) -> list[str]:
         lines += ["    @property", "    def latched(self) -> int: ..."]
     if shape.can_write:
         lines.append("    store: Callable[[int], None]")
-        word, fields = "value: SupportsIndex | None = ...", _arguments(shape, shape.writable)
+        word, fields = "whole: SupportsIndex | None = ...", _arguments(shape, shape.writable)
         lines += _method("write", ["self", word, "/", "*", *fields], "None")
         if shape.entry.kind is Kind.COMMAND:
             lines += _method("execute", ["self", word, "/", "*", *fields], "int")

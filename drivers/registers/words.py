@@ -50,8 +50,6 @@ class Word:
     ) -> None:
         self.path, self.offset = path, offset
         self._load, self._latch, self._transport = load, latch, transport
-        if isinstance(self, Writable):
-            self.store = store
 
     @property
     def width(self) -> int:
@@ -169,6 +167,12 @@ class Writable(Word):
 
     __slots__ = ("store",)
     store: Callable[[int], None]
+
+    def __init__(
+        self, path: str, offset: int, load: Callable[[], int], store: Callable[[int], None], latch: Latch, transport: Transport
+    ) -> None:
+        super().__init__(path, offset, load, store, latch, transport)
+        self.store = store
 
     def write(self, value: SupportsIndex | None = None, /, **fields: Value) -> None:
         """The whole word, or named fields. Fields not named are written with what leaves them alone, else with 0.
