@@ -2,7 +2,7 @@
 
 May not enter: the driver. The guest needs the module ``vfio-pci`` and ``viommu=True``: no Debian kernel has VFIO without an
 IOMMU. A function is then reached through the group of its own that it is in: a device in a slot of the root bus or behind a
-root port is alone in one, and so is each VF of QEMU's ``igb`` (both of its sides have the ACS capability).
+root port is alone in one, and so is each VF of QEMU's ``igb``.
 """
 
 from __future__ import annotations

@@ -91,6 +91,7 @@ def test_byte_code_for_the_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     python._compile(tmp_path, tmp_path, source.parent, beside=False)
     assert len(list((source.parent / "__pycache__").iterdir())) == 1
     source.write_text("def where(:\n")
+    python._compile(tmp_path, tmp_path, source.parent, beside=False)
     with pytest.raises(LabError, match="making byte code for the guest failed: "):
         python._compile(tmp_path, tmp_path, source.parent, beside=True)
 
