@@ -8,7 +8,7 @@ every host this runs on.
 
 from __future__ import annotations
 
-from enum import IntFlag
+from enum import IntEnum, IntFlag
 
 from construct import Int16ul, Int32ul, Int64ul, Padding, Struct
 
@@ -18,6 +18,58 @@ NUM_REGIONS = 9
 """VFIO_PCI_NUM_REGIONS: six BARs, ROM, configuration space, VGA."""
 NUM_IRQS = 5
 """VFIO_PCI_NUM_IRQS: INTx, MSI, MSI-X, ERR, REQ."""
+
+
+API_VERSION = 0
+"""VFIO_API_VERSION."""
+TYPE1_IOMMU, TYPE1V2_IOMMU, NOIOMMU_IOMMU = 1, 3, 8
+"""VFIO_TYPE1_IOMMU and so on: the kinds of IOMMU that a container may be given."""
+
+
+def _io(number: int) -> int:
+    """``_IO(VFIO_TYPE, VFIO_BASE + number)``: VFIO puts neither size nor direction into a request."""
+    return ord(";") << 8 | 100 + number
+
+
+class Ioctl(IntEnum):
+    """Requests, by whose file they are for: VFIO_* of the container and of the group, VFIO_DEVICE_*, VFIO_IOMMU_*."""
+
+    GET_API_VERSION = _io(0)
+    CHECK_EXTENSION = _io(1)
+    SET_IOMMU = _io(2)
+    GROUP_GET_STATUS = _io(3)
+    GROUP_SET_CONTAINER = _io(4)
+    GROUP_UNSET_CONTAINER = _io(5)
+    GROUP_GET_DEVICE_FD = _io(6)
+    DEVICE_GET_INFO = _io(7)
+    DEVICE_GET_REGION_INFO = _io(8)
+    DEVICE_GET_IRQ_INFO = _io(9)
+    DEVICE_SET_IRQS = _io(10)
+    DEVICE_RESET = _io(11)
+    IOMMU_GET_INFO = _io(12)
+    IOMMU_MAP_DMA = _io(13)
+    IOMMU_UNMAP_DMA = _io(14)
+
+
+class GroupFlags(IntFlag):
+    """VFIO_GROUP_FLAGS_*."""
+
+    VIABLE = 1
+    CONTAINER_SET = 2
+
+
+class IommuFlags(IntFlag):
+    """VFIO_IOMMU_INFO_*: which of the answer holds."""
+
+    PGSIZES = 1
+    CAPS = 2
+
+
+class MapFlags(IntFlag):
+    """VFIO_DMA_MAP_FLAG_*: what the device may do there."""
+
+    READ = 1
+    WRITE = 2
 
 
 class DeviceFlags(IntFlag):
@@ -36,6 +88,8 @@ class RegionFlags(IntFlag):
     CAPS = 8
 
 
+CAP_IOVA_RANGE = 1
+"""VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE."""
 CAP_SPARSE_MMAP = 1
 """VFIO_REGION_INFO_CAP_SPARSE_MMAP."""
 
@@ -67,6 +121,44 @@ class IrqSetFlags(IntFlag):
     TRIGGER = 32
 
 
+GroupStatus = Struct("argsz" / Int32ul, "flags" / Int32ul * "GroupFlags")  # struct vfio_group_status
+
+IommuInfo = Struct(  # struct vfio_iommu_type1_info
+    "argsz"        / Int32ul * "asked: room for the reply; answered: room that the full reply needs",
+    "flags"        / Int32ul * "IommuFlags",
+    "iova_pgsizes" / Int64ul * "bitmap of page sizes, in bytes",
+    "cap_offset"   / Int32ul * "of the first capability, from the start of this structure",
+    Padding(4),
+)  # fmt: skip
+
+CapHeader = Struct(  # struct vfio_info_cap_header
+    "id"      / Int16ul,
+    "version" / Int16ul,
+    "next"    / Int32ul * "offset of the next capability, from the start of the reply; 0: the last",
+)  # fmt: skip
+
+IovaRanges = Struct(  # struct vfio_iommu_type1_info_cap_iova_range without its header
+    "nr_iovas" / Int32ul * "how many IovaRange follow",
+    Padding(4),
+)  # fmt: skip
+
+IovaRange = Struct("start" / Int64ul, "end" / Int64ul * "inclusive")  # struct vfio_iova_range
+
+DmaMap = Struct(  # struct vfio_iommu_type1_dma_map
+    "argsz" / Int32ul,
+    "flags" / Int32ul * "MapFlags",
+    "vaddr" / Int64ul * "of the process",
+    "iova"  / Int64ul,
+    "size"  / Int64ul * "bytes",
+)  # fmt: skip
+
+DmaUnmap = Struct(  # struct vfio_iommu_type1_dma_unmap
+    "argsz" / Int32ul,
+    "flags" / Int32ul * "UnmapFlags",
+    "iova"  / Int64ul,
+    "size"  / Int64ul * "asked: bytes; answered: bytes that were unmapped",
+)  # fmt: skip
+
 DeviceInfo = Struct(  # struct vfio_device_info
     "argsz"       / Int32ul,
     "flags"       / Int32ul * "DeviceFlags",
@@ -81,6 +173,12 @@ RegionInfo = Struct(  # struct vfio_region_info
     "cap_offset" / Int32ul * "of the first capability, from the start of this structure",
     "size"       / Int64ul * "bytes",
     "offset"     / Int64ul * "of the region in its file",
+)  # fmt: skip
+
+Capability = Struct(  # struct vfio_info_cap_header
+    "id"      / Int16ul * "which",
+    "version" / Int16ul,
+    "next"    / Int32ul * "offset of the next one, from the start of the information; 0: the last",
 )  # fmt: skip
 
 SparseMmap = Struct(  # struct vfio_region_info_cap_sparse_mmap with its vfio_info_cap_header
@@ -108,8 +206,16 @@ IrqSet = Struct(  # struct vfio_irq_set
     "count" / Int32ul * "vectors",
 )  # fmt: skip
 
+GROUP_STATUS = layout(GroupStatus).struct
+IOMMU_INFO = layout(IommuInfo).struct
+CAP_HEADER = layout(CapHeader).struct
+IOVA_RANGES = layout(IovaRanges).struct
+IOVA_RANGE = layout(IovaRange).struct
+DMA_MAP = layout(DmaMap).struct
+DMA_UNMAP = layout(DmaUnmap).struct
 DEVICE_INFO = layout(DeviceInfo).struct
 REGION_INFO = layout(RegionInfo).struct
+CAPABILITY = layout(Capability).struct
 SPARSE_MMAP = layout(SparseMmap).struct
 SPARSE_AREA = layout(SparseArea).struct
 IRQ_INFO = layout(IrqInfo).struct
