@@ -10,7 +10,9 @@ from regmodel.structures import vfio, vfio_user
 
 
 def test_structures_of_vfio() -> None:
-    sizes = {"DEVICE_INFO": 16, "REGION_INFO": 32, "SPARSE_MMAP": 16, "SPARSE_AREA": 16, "IRQ_INFO": 16, "IRQ_SET": 20}
+    sizes = {
+        "DEVICE_INFO": 16, "REGION_INFO": 32, "CAPABILITY": 8, "SPARSE_MMAP": 16, "SPARSE_AREA": 16, "IRQ_INFO": 16, "IRQ_SET": 20,
+    }  # fmt: skip
     assert {name: getattr(vfio, name).size for name in sizes} == sizes
 
 
