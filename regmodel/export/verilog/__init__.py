@@ -1,0 +1,65 @@
+"""A description as a register block in plain Verilog-2005: AXI4-Lite in front, one port per hardware field behind.
+
+What lives here: the backend ``verilog`` and ``RegisterBlock``, which is one BAR in Verilog with the list of its ports for
+whoever instantiates or simulates it. ``words`` says what stands at each address, ``fields`` what an access does to a field,
+``ports`` what hardware sees, ``front`` is the bus, ``registers`` and ``windows`` write the text.
+
+The block behaves as ``regmodel.bank`` does, one access per clock. What AXI4-Lite makes different:
+
+- An access is one aligned word of 32 bits. A wider one is several, lowest address first, each complete in itself.
+- A write carries byte strobes, and the BAR's policy is applied to them; strobes that are not an aligned run of 1, 2 or 4
+  bytes are what the policy calls unaligned. A read has no strobes: it reads all four bytes, with all side effects.
+- Half of a 64-bit register counts as all of it.
+- Every access is answered OKAY, a miss as well: the bank has no other answer either.
+
+What hardware does in the clock of an access: who wins a tie comes last, the other one first. A read returns the value
+before that clock. A reset is last of all; of several at once the more thorough wins, power-on before all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from regmodel.catalogue import Description
+from regmodel.export import chosen
+from regmodel.export.verilog.ports import Port, ports_of
+from regmodel.export.verilog.registers import write_module
+from regmodel.export.verilog.words import Plan, identifier
+from regmodel.registers import Bar
+
+
+@dataclass(frozen=True)
+class RegisterBlock:
+    """One BAR as module ``name``. Raises ``DescriptionError`` for what has no place in a register block."""
+
+    bar: Bar
+    name: str
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What stands where, and what it is called."""
+        return Plan(self.bar)
+
+    @cached_property
+    def ports(self) -> tuple[Port, ...]:
+        """The hardware side; bus, clock and resets are the same for every block."""
+        return tuple(ports_of(self.plan))
+
+    @cached_property
+    def text(self) -> str:
+        """The Verilog source."""
+        return write_module(self.name, self.plan, self.ports)
+
+
+def verilog(description: Description, bar: int | None) -> Mapping[str, str]:
+    """One file per BAR, called as the module in it."""
+    blocks = [block(description, index) for index in chosen(description, bar)]
+    return {f"{b.name}.v": b.text for b in blocks}
+
+
+def block(description: Description, index: int) -> RegisterBlock:
+    """BAR ``index`` of a description as a register block called ``<device>_<bar>``."""
+    bar = chosen(description, index)[index]
+    return RegisterBlock(bar, identifier(f"{description.name}_{bar.bar}".lower()))
