@@ -121,6 +121,12 @@ class IrqSetFlags(IntFlag):
     TRIGGER = 32
 
 
+Capability = Struct(  # struct vfio_info_cap_header
+    "id"      / Int16ul * "which",
+    "version" / Int16ul,
+    "next"    / Int32ul * "offset of the next one, from the start of the information; 0: the last",
+)  # fmt: skip
+
 GroupStatus = Struct("argsz" / Int32ul, "flags" / Int32ul * "GroupFlags")  # struct vfio_group_status
 
 IommuInfo = Struct(  # struct vfio_iommu_type1_info
@@ -129,12 +135,6 @@ IommuInfo = Struct(  # struct vfio_iommu_type1_info
     "iova_pgsizes" / Int64ul * "bitmap of page sizes, in bytes",
     "cap_offset"   / Int32ul * "of the first capability, from the start of this structure",
     Padding(4),
-)  # fmt: skip
-
-CapHeader = Struct(  # struct vfio_info_cap_header
-    "id"      / Int16ul,
-    "version" / Int16ul,
-    "next"    / Int32ul * "offset of the next capability, from the start of the reply; 0: the last",
 )  # fmt: skip
 
 IovaRanges = Struct(  # struct vfio_iommu_type1_info_cap_iova_range without its header
@@ -175,12 +175,6 @@ RegionInfo = Struct(  # struct vfio_region_info
     "offset"     / Int64ul * "of the region in its file",
 )  # fmt: skip
 
-Capability = Struct(  # struct vfio_info_cap_header
-    "id"      / Int16ul * "which",
-    "version" / Int16ul,
-    "next"    / Int32ul * "offset of the next one, from the start of the information; 0: the last",
-)  # fmt: skip
-
 SparseMmap = Struct(  # struct vfio_region_info_cap_sparse_mmap with its vfio_info_cap_header
     "id"       / Int16ul * "CAP_SPARSE_MMAP",
     "version"  / Int16ul * "1",
@@ -208,7 +202,6 @@ IrqSet = Struct(  # struct vfio_irq_set
 
 GROUP_STATUS = layout(GroupStatus).struct
 IOMMU_INFO = layout(IommuInfo).struct
-CAP_HEADER = layout(CapHeader).struct
 IOVA_RANGES = layout(IovaRanges).struct
 IOVA_RANGE = layout(IovaRange).struct
 DMA_MAP = layout(DmaMap).struct

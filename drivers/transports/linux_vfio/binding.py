@@ -106,7 +106,7 @@ def _device_file(group: str, place: Path, address: str, system: System) -> Path:
     if (system.dev / "vfio" / f"noiommu-{group}").exists():
         raise NotSupported(f"{address} is in VFIO's no-IOMMU mode, which is not supported: DMA would go by physical address")
     if (system.dev / "vfio/devices").is_dir() or (place / "vfio-dev").is_dir():
-        raise NotSupported(f"{address} is offered by iommufd only, which is not supported: take a kernel with CONFIG_VFIO_GROUP")
+        raise NotSupported(f"{address} is offered by iommufd only, which is not supported: use one with CONFIG_VFIO_GROUP")
     raise NotViable(f"{found} does not exist: modprobe vfio-pci vfio_iommu_type1 (in a container: pass /dev/vfio into it)")
 
 

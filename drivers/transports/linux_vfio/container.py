@@ -204,9 +204,9 @@ def query(head: Struct, call: Callable[[bytearray], int], *asked: int) -> bytear
 def capabilities(reply: bytearray, first: int) -> Iterator[tuple[int, int]]:
     """(number, offset behind the header) of each capability in a chain; the first at ``first``, none when that is 0."""
     at, last = first, 0
-    while last < at <= len(reply) - vfio.CAP_HEADER.size:  # the kernel appends, so a chain goes upwards
-        number, _, following = vfio.CAP_HEADER.unpack_from(reply, at)
-        yield number, at + vfio.CAP_HEADER.size
+    while last < at <= len(reply) - vfio.CAPABILITY.size:  # the kernel appends, so a chain goes upwards
+        number, _, following = vfio.CAPABILITY.unpack_from(reply, at)
+        yield number, at + vfio.CAPABILITY.size
         at, last = following, at
 
 

@@ -45,7 +45,7 @@ class Region:
             if self.flags & RegionFlags.CAPS:
                 for number, at in capabilities(reply, first):
                     if number == vfio.CAP_SPARSE_MMAP:
-                        self.mappable = sorted(_areas(reply, at - vfio.CAP_HEADER.size))
+                        self.mappable = sorted(_areas(reply, at - vfio.CAPABILITY.size))
 
 
 def _areas(reply: bytearray, at: int) -> list[tuple[int, int]]:
