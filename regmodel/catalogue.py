@@ -18,6 +18,7 @@ from typing import Any
 from construct import Construct
 
 from regmodel.access import declaring_line
+from regmodel.conduct import Conduct
 from regmodel.errors import DescriptionError, UsageError
 from regmodel.keys import Keys
 from regmodel.registers import Bar
@@ -187,6 +188,8 @@ class Device(Description):
     """What differs between silicon variants of one family, by name (queues, byte orders)."""
     drivers: tuple[str, ...] = ()
     """Stock drivers it was proven with: Linux modules and DPDK PMDs."""
+    conduct: Conduct = Conduct()
+    """What a judge must know of it beyond its registers one by one."""
 
 
 def devices() -> dict[str, Device]:

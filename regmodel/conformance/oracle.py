@@ -228,6 +228,10 @@ class Oracle:
                         found.append((8 * (place.at - offset) + number, home, self._accesses[place.name][number]))
         return found
 
+    def places(self, offset: int, size: int) -> list[Place]:
+        """The registers, array elements and windows that an access meets."""
+        return [part.place for part in self._parts(offset, size) if part.place is not None]
+
     def reset(self, cause: ResetCause) -> None:
         """Give every bit that ``cause`` reaches its reset value for it, and make write-once bits writable again."""
         for name, entry in self.bar.entries.items():

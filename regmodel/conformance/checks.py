@@ -1,0 +1,70 @@
+"""What a test is: a name that verification engineers know, one sentence, and the checks that it does, one per register."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from regmodel.conformance.accesses import Steps
+from regmodel.conformance.bench import Bench
+from regmodel.conformance.outcomes import Outcome
+from regmodel.conformance.places import Place
+
+
+@dataclass(frozen=True)
+class Check:
+    """``steps`` on one register. ``about`` is its path; it passes if at least one bit of ``judged`` was compared."""
+
+    about: str
+    steps: Callable[[], Steps[None]]
+    notes: tuple[str, ...] = ()
+    anything: bool = False
+    """It may pass if a bit of any register was compared."""
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A register on which a test is not done, and why."""
+
+    about: str
+    reason: str
+    outcome: Outcome = Outcome.EXCLUDED
+
+
+Checks: TypeAlias = Iterator[Check | Skip]
+
+
+@dataclass(frozen=True)
+class Test:
+    name: str
+    doc: str
+    checks: Callable[[Bench], Checks]
+
+    __test__ = False  # pytest's collector is not meant
+
+
+def closed(bench: Bench, test: str, place: Place) -> Skip | None:
+    """Why ``test`` cannot be done on a place: others answer there, or somebody has excluded it. None if it can."""
+    if who := bench.ground.virtual(place):
+        return Skip(place.path, who, Outcome.VIRTUALISED)
+    if why := bench.ground.untestable(test, place):
+        return Skip(place.path, why)
+    return None
+
+
+def sweep(bench: Bench, test: str, prepare: Callable[[], Steps[None]]) -> Checks:
+    """``prepare`` once, then read every register."""
+    first = True
+    for place in bench.ground.registers():
+        if skip := closed(bench, test, place):
+            yield skip
+            continue
+
+        def steps(place: Place = place, begin: bool = first) -> Steps[None]:
+            if begin:
+                yield from prepare()
+            yield from bench.read(place)
+
+        first = False
+        yield Check(place.path, steps)

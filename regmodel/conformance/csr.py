@@ -1,0 +1,90 @@
+"""Tests of every register by itself and beside its neighbours, named as UVM and OpenTitan name them.
+
+Nothing in here knows a device. What is written depends on the description alone; what is read is compared by the bench.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from regmodel.conformance.accesses import Steps
+from regmodel.conformance.bench import Bench
+from regmodel.conformance.checks import Check, Checks, Skip, Test, closed, sweep
+from regmodel.conformance.excite import dirty
+from regmodel.conformance.places import Place
+from regmodel.registers import Kind
+
+PATTERNS = (0x5A5A5A5A5A5A5A5A, 0xA5A5A5A5A5A5A5A5, 0, 0xFFFFFFFFFFFFFFFF)
+"""As Linux' own register test writes them (igb_ethtool.c, ``reg_pattern_test``)."""
+
+
+def hw_reset(bench: Bench) -> Checks:
+    """Dirty what can be dirtied, reset, and read everything."""
+
+    def prepare() -> Steps[None]:
+        yield from dirty(bench, "csr_hw_reset")
+        yield from bench.start()
+
+    return sweep(bench, "csr_hw_reset", prepare)
+
+
+def _on_writable(test: str, exercise: Callable[[Bench, Place], Steps[None]]) -> Callable[[Bench], Checks]:
+    """``exercise`` on every register that stores something, each put back afterwards."""
+
+    def checks(bench: Bench) -> Checks:
+        for place in bench.ground.registers():
+            if skip := closed(bench, test, place):
+                yield skip
+            elif not place.writable:
+                yield Skip(place.path, "; ".join(place.notes) or "no bit of it can be written")
+            else:
+
+                def steps(place: Place = place) -> Steps[None]:
+                    yield from exercise(bench, place)
+                    if place.stores:
+                        yield from bench.write(place, place.reset)
+
+                yield Check(place.path, steps, place.notes)
+
+    return checks
+
+
+def _patterns(bench: Bench, place: Place) -> Steps[None]:
+    for pattern in PATTERNS:
+        yield from bench.write(place, pattern)
+        yield from bench.read(place)
+
+
+def _each_bit(bench: Bench, place: Place) -> Steps[None]:
+    """A one through zeros, then a zero through ones."""
+    for ground in (0, place.full):
+        for bit in range(8 * place.size):
+            yield from bench.write(place, ground ^ 1 << bit)
+            yield from bench.read(place)
+
+
+def unlike(index: int, size: int) -> int:
+    """A value for the ``index``-th register which no other one gets, with bits set in all bytes."""
+    word = (index + 1) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
+    return word >> 64 - 8 * size
+
+
+def aliasing(bench: Bench) -> Checks:
+    """Give every register a value of its own, upwards and downwards in address, and read all of them."""
+    places = [p for p in bench.ground.registers() if not closed(bench, "csr_aliasing", p)]
+    stored = [p for p in places if p.writable and p.stores and p.entry.kind is Kind.PLAIN]
+
+    def fill(order: list[Place], flip: int) -> Steps[None]:
+        for place in order:
+            yield from bench.write(place, unlike(stored.index(place), place.size) ^ flip)
+
+    yield from sweep(bench, "csr_aliasing", lambda: fill(stored, 0))
+    yield from sweep(bench, "csr_aliasing", lambda: fill(stored[::-1], -1))
+
+
+TESTS = (
+    Test("csr_hw_reset", "after a reset every register reads its reset value", hw_reset),
+    Test("csr_rw", "patterns are stored where bits store, and nowhere else", _on_writable("csr_rw", _patterns)),
+    Test("csr_bit_bash", "each bit by itself does what its access says", _on_writable("csr_bit_bash", _each_bit)),
+    Test("csr_aliasing", "writing one register changes no other", aliasing),
+)

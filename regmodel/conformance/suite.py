@@ -1,0 +1,138 @@
+"""The suite: every test in order, on one device, as one generator of accesses; and what its answers come to.
+
+``judge`` is given to a trampoline of ``accesses`` together with a target::
+
+    report = run(judge(device, Abilities(ports=True)), target)
+
+Nothing that a device does stops it: an access that fails makes its check incomplete, and the run goes on behind a reset. Only
+when the device does not come back from that, it is gone, and what is left is incomplete for that reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from regmodel.catalogue import Device
+from regmodel.conformance import config, csr, csr_effects, csr_odd
+from regmodel.conformance.accesses import ConfigRead, Steps, TargetGone
+from regmodel.conformance.bench import Bench, Sheet
+from regmodel.conformance.checks import Check, Skip, Test
+from regmodel.conformance.outcomes import Outcome, Report, Row
+from regmodel.conformance.places import Abilities
+from regmodel.errors import RegmodelError, UsageError
+from regmodel.function import CONFIG_REGION
+
+REGISTER_TESTS: tuple[Test, ...] = (*csr.TESTS, *csr_odd.TESTS, *csr_effects.TESTS, *config.TESTS)
+HANGS = 3
+"""After so many accesses that failed, each of which the device came back from, nobody waits for more."""
+
+
+def select(tests: Sequence[Test], names: Iterable[str]) -> tuple[Test, ...]:
+    """The tests of these names, or that begin so (``csr_``); all when there are none. Raises ``UsageError``."""
+    wanted = tuple(names)
+    for name in wanted:
+        if not any(t.name.startswith(name) for t in tests):
+            raise UsageError(f"there is no test {name!r}; there are {', '.join(t.name for t in tests)}")
+    return tuple(t for t in tests if not wanted or t.name.startswith(wanted))
+
+
+def judge(
+    device: Device,
+    abilities: Abilities,
+    *,
+    target: str = "target",
+    tests: Sequence[Test] = REGISTER_TESTS,
+    told: Callable[[Row], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Steps[Report]:
+    """Do ``tests``. ``told`` hears of each row as it is known."""
+    run = _Run(device, abilities, Report(device.name, target), told, clock)
+    began = clock()
+    for test in tests:
+        yield from run.do(test)
+    run.report.seconds = clock() - began
+    return run.report
+
+
+class _Run:
+    def __init__(
+        self,
+        device: Device,
+        abilities: Abilities,
+        report: Report,
+        told: Callable[[Row], None] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.bench, self.report, self.told, self.clock = Bench(device, abilities), report, told, clock
+        self.hangs = 0
+
+    def do(self, test: Test) -> Steps[None]:
+        """All checks of one test, from a fresh start."""
+        if not self.report.stopped:
+            yield from self._start()
+        for item in test.checks(self.bench):
+            if isinstance(item, Skip):
+                row = Row(test.name, item.about, item.outcome, item.reason)
+            elif self.report.stopped:
+                row = Row(test.name, item.about, Outcome.INCOMPLETE, self.report.stopped)
+            else:
+                row = yield from self._check(test, item)
+            row = self.report.add(row)
+            if self.told is not None:
+                self.told(row)
+
+    def _check(self, test: Test, check: Check) -> Steps[Row]:
+        sheet, began = self.bench.new_sheet(), self.clock()
+        error: RegmodelError | None = None
+        try:
+            yield from check.steps()
+        except RegmodelError as caught:
+            error = caught
+        outcome, reason = _verdict(check, sheet, error)
+        row = Row(test.name, check.about, outcome, reason, tuple(sheet.findings), check.notes, self.clock() - began)
+        if error is not None:
+            yield from self._recover(error)
+        elif sheet.dead and self.bench.abilities.interactive:
+            yield from self._look_for_life()
+            if self.report.stopped:
+                return Row(test.name, check.about, Outcome.INCOMPLETE, self.report.stopped)
+        return row
+
+    def _start(self) -> Steps[None]:
+        try:
+            yield from self.bench.start()
+        except RegmodelError as error:
+            self.report.stopped = f"the device does not come out of a reset: {error}"
+
+    def _recover(self, error: RegmodelError) -> Steps[None]:
+        """An access failed: does a reset bring the device back?"""
+        self.hangs += 1
+        if isinstance(error, TargetGone) or not self.bench.abilities.interactive:
+            self.report.stopped = str(error)
+        elif self.hangs >= HANGS:
+            self.report.stopped = f"given up after {HANGS} accesses that failed, the last: {error}"
+        else:
+            self.bench.predictor.forget(self.bench.predictor.names)
+            yield from self._start()
+
+    def _look_for_life(self) -> Steps[None]:
+        """An answer was all ones: a device that is gone answers everything like that."""
+        try:
+            if CONFIG_REGION in self.bench.ground.files and self.bench.device.identity.vendor != 0xFFFF:
+                vendor = yield ConfigRead(0, 2)
+                if vendor == 0xFFFF:
+                    self.report.stopped = "the device is gone: its vendor ID reads all ones"
+        except RegmodelError as error:
+            self.report.stopped = str(error)
+
+
+def _verdict(check: Check, sheet: Sheet, error: RegmodelError | None) -> tuple[Outcome, str]:
+    if error is not None:
+        return Outcome.INCOMPLETE, str(error)
+    if sheet.findings:
+        further = f" (and {sheet.further} more)" if sheet.further else ""
+        return Outcome.FAIL, f"{sheet.findings[0]}{further}"
+    if not (any(sheet.compared.values()) if check.anything else sheet.compared[check.about]):
+        return Outcome.EXCLUDED, "volatile: hardware may change all that can be read of it"
+    return Outcome.PASS, ""
