@@ -51,7 +51,8 @@ class Descriptors:
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """What a port can do (``rte_eth_dev_info``). MTUs in bytes; ``min_rx_room`` is of a receive buffer."""
+    """What a port can do (``rte_eth_dev_info``). MTUs in bytes; ``min_rx_room`` is of a receive buffer;
+    ``tso_max_mss`` and ``tso_max_header`` are payload and headers of a segment, all in bytes."""
 
     driver: str
     device: str
@@ -66,6 +67,8 @@ class Info:
     max_mc_addrs: int = 0
     rx_offloads: RxOffload
     tx_offloads: TxOffload
+    tso_max_mss: int = 0
+    tso_max_header: int = 0
     rx_interrupts: bool = False
 
 
