@@ -124,12 +124,66 @@ class Wait:
         return f"wait {self.seconds} s"
 
 
-Access: TypeAlias = Read | Write | ConfigRead | ConfigWrite | Reset | Drive | Observe | Wait
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Have MSI-X vectors 0 to ``count - 1`` delivered; with 0, none. Only for targets with interrupts."""
+
+    count: int
+
+    def __str__(self) -> str:
+        return f"listen to {self.count} vectors"
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """Which vectors have fired since the last time, as a mask; waits up to ``seconds`` for a first one."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"wait {self.seconds} s for an interrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Allocate:
+    """Zeroed DMA memory, page-aligned; answered by its address on the bus. Only for targets with DMA memory."""
+
+    size: int
+
+    def __str__(self) -> str:
+        return f"allocate {self.size} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Put ``data`` where the device reads it."""
+
+    address: int
+    data: bytes
+
+    def __str__(self) -> str:
+        return f"store {len(self.data)} bytes at {self.address:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """``size`` bytes that the device may have written; answered as one little-endian number."""
+
+    address: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"load {self.size} bytes at {self.address:#x}"
+
+
+Access: TypeAlias = (
+    Read | Write | ConfigRead | ConfigWrite | Reset | Drive | Observe | Wait | Listen | Fired | Allocate | Store | Load
+)
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Access, int, T]
 """A check in progress: yields accesses, is sent answers (0 where there is nothing to answer)."""
 
-READS = (Read, ConfigRead, Observe)
+READS = (Read, ConfigRead, Observe, Fired, Allocate, Load)
 """The accesses that are answered."""
 
 

@@ -34,6 +34,12 @@ class Abilities:
     """The causes that ``Reset`` takes."""
     ports: bool = False
     """It takes ``Drive`` and ``Observe``."""
+    interrupts: bool = False
+    """It takes ``Listen`` and ``Fired``."""
+    memory: bool = False
+    """It takes ``Allocate``, ``Store`` and ``Load``, and the device may issue DMA."""
+    peer: bool = False
+    """Somebody is behind the device's mailboxes: the driver of a PF."""
     alone: bool = False
     """Nothing is behind the registers: what hardware writes, the judge writes."""
     sizes: frozenset[int] = ACCESS_SIZES

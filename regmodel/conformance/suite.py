@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from regmodel.catalogue import Device
-from regmodel.conformance import config, csr, csr_effects, csr_odd
+from regmodel.conformance import config, csr, csr_backdoor, csr_effects, csr_odd
 from regmodel.conformance.accesses import ConfigRead, Steps, TargetGone
 from regmodel.conformance.bench import Bench, Sheet
 from regmodel.conformance.checks import Check, Skip, Test
@@ -23,7 +23,7 @@ from regmodel.conformance.places import Abilities
 from regmodel.errors import RegmodelError, UsageError
 from regmodel.function import CONFIG_REGION
 
-REGISTER_TESTS: tuple[Test, ...] = (*csr.TESTS, *csr_odd.TESTS, *csr_effects.TESTS, *config.TESTS)
+REGISTER_TESTS: tuple[Test, ...] = (*csr.TESTS, *csr_odd.TESTS, *csr_effects.TESTS, *csr_backdoor.TESTS, *config.TESTS)
 HANGS = 3
 """After so many accesses that failed, each of which the device came back from, nobody waits for more."""
 
