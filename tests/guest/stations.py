@@ -1,0 +1,94 @@
+"""Stations (``station.py``) in guests and on the host, as context managers; and what a test sends them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from emulators.fabric.frames import mac_bytes
+from emulators.qemu import VM
+
+PROGRAM = Path(__file__).with_name("station.py")
+MACHINE = {"modules": ["vfio-pci"], "viommu": True, "kits": ["python"]}
+"""What a guest needs for a station; its devices are at ``vm.bdfs`` and still to be bound."""
+
+_START = 60.0  # seconds under TCG, beside another guest
+
+
+class GuestStation:
+    """A station in a guest: ``with GuestStation(vm, f"vfio:{bdf}", "echo") as station``. ``mac`` is its address."""
+
+    def __init__(self, vm: VM, via: str, mode: str, *options: str, user: int = 0) -> None:
+        self.vm, self.mac = vm, b""
+        self._out = f"/tmp/station-{mode}-{time.monotonic_ns()}"
+        become = f"python3 -c 'import os, sys; os.setuid({user}); os.execvp(sys.argv[1], sys.argv[1:])' " if user else ""
+        self.command = become + shlex.join(["python3", "/tmp/station.py", via, mode, *options])
+
+    def __enter__(self) -> GuestStation:
+        self.vm.put("/tmp/station.py", PROGRAM)
+        self.vm.on_failure("station", lambda folder: (folder / "station.txt").write_text("".join(self._said())))
+        self.vm.run(f"({self.command} > {self._out} 2> {self._out}.err; echo $? > {self._out}.status) &", check=True)
+        self._wait(f"grep -q ready {self._out}", _START)
+        lines = self._lines()
+        assert lines, self._said()
+        self.mac = mac_bytes(lines[0]["ready"])
+        return self
+
+    def result(self, seconds: float = 60.0) -> dict[str, Any]:
+        """What came of it, when it has ended by itself."""
+        self._wait(f"[ -s {self._out}.status ]", seconds)
+        assert self.vm.run(f"cat {self._out}.status").text == "0", self._said()
+        return self._lines()[-1]
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None and self.vm.run(f"[ -s {self._out}.status ]").status:
+            raise AssertionError("the station was not asked for its result")
+
+    def _wait(self, true: str, seconds: float) -> None:
+        """Until a condition of the guest's shell is true, or the station has ended, in one request."""
+        over = f"[ -s {self._out}.status ] || [ $n -ge {round(seconds * 10)} ]"
+        self.vm.run(f"n=0; until {true} || {over}; do usleep 100000; n=$((n+1)); done", timeout=seconds + 30, check=True)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.vm.get(self._out).decode().splitlines()]
+
+    def _said(self) -> list[str]:
+        return [self.vm.get(self._out).decode(), self.vm.get(f"{self._out}.err").decode()]
+
+
+class HostStation:
+    """A station on the host, in a process of its own."""
+
+    def __init__(self, via: str, mode: str, *options: str) -> None:
+        self.mac = b""
+        self.command = [sys.executable, str(PROGRAM), via, mode, *options]
+
+    def __enter__(self) -> HostStation:
+        self._process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None and self._process.stderr is not None
+        first = self._process.stdout.readline()
+        assert first, self._process.stderr.read()
+        self.mac = mac_bytes(json.loads(first)["ready"])
+        return self
+
+    def result(self, seconds: float = 60.0) -> dict[str, Any]:
+        """What came of it, when it has ended by itself."""
+        out, errors = self._process.communicate(timeout=seconds)
+        assert self._process.returncode == 0, errors
+        last: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return last
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def echoed(frame: bytes, station: bytes) -> bytes:
+    """What ``echo`` makes of a frame to ``station``."""
+    return frame[6:12] + station + frame[12:14] + frame[:13:-1]
