@@ -83,12 +83,13 @@ def is_vfio(driver: str) -> bool:
     return driver.replace("_", "-").endswith("vfio-pci")
 
 
-def how_to_bind(address: str) -> str:
-    """One line for a shell of root."""
+def how_to_bind(address: str, driver: str) -> str:
+    """One line for a shell of root; ``driver`` has it now."""
     where = "/sys/bus/pci"
+    unbind = f"echo {address} > {where}/drivers/{driver}/unbind; " if driver else ""
     return (
-        f"modprobe vfio-pci; echo vfio-pci > {where}/devices/{address}/driver_override; "
-        f"echo {address} > {where}/devices/{address}/driver/unbind; echo {address} > {where}/drivers_probe "
+        f"modprobe vfio-pci; {unbind}echo vfio-pci > {where}/devices/{address}/driver_override; "
+        f"echo {address} > {where}/drivers_probe "
         f"(or: driverctl set-override {address} vfio-pci; dpdk-devbind.py -b vfio-pci {address})"
     )
 
@@ -96,7 +97,8 @@ def how_to_bind(address: str) -> str:
 def _require_driver(place: Path, address: str) -> None:
     driver = driver_of(place)
     if not is_vfio(driver):
-        raise NotViable(f"{address} is bound to {driver or 'no driver'}, not to vfio-pci; as root: {how_to_bind(address)}")
+        remedy = how_to_bind(address, driver)
+        raise NotViable(f"{address} is bound to {driver or 'no driver'}, not to vfio-pci; as root: {remedy}")
 
 
 def _device_file(group: str, place: Path, address: str, system: System) -> Path:
