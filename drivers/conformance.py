@@ -7,7 +7,7 @@ In here: from the suite's small objects to calls of ``drivers.transports.Transpo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from importlib.metadata import entry_points
 from types import TracebackType
@@ -18,7 +18,9 @@ from drivers.transports import DmaBuffer, Transport
 from drivers.transports.capabilities import BUS_MASTER, COMMAND, has_flr
 from regmodel.catalogue import Device
 from regmodel.conformance import accesses as do
+from regmodel.conformance.outcomes import Report
 from regmodel.conformance.places import DECODING, Abilities
+from regmodel.conformance.suite import TESTS, judge, select
 from regmodel.errors import UsageError
 from regmodel.function import CONFIG_REGION, ResetCause
 
@@ -215,3 +217,10 @@ def _in_process(device: Device, **options: Any) -> TransportTarget:
         cause = ResetCause.FLR if has_flr(transport) else ResetCause.BUS
         return TransportTarget(transport, device, reset_cause=cause, function=world.function)
     raise NotSupported(f"no device models are installed (entry point 'model' of group {MODELS}): install all of regmodel")
+
+
+def judge_via(via: str, device: Device, *, tests: Iterable[str] = (), needless: bool = False, **options: Any) -> Report:
+    """Open what ``via`` names and judge it. ``tests`` and ``needless`` as for ``suite.judge``."""
+    chosen = select(TESTS, tests)
+    with open_target(via, device, **options) as target:
+        return do.run(judge(device, target.abilities, target=target.name, tests=chosen, needless=needless), target)

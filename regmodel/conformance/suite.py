@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from regmodel.catalogue import Device
+from regmodel.conduct import base_of
 from regmodel.conformance import config, csr, csr_backdoor, csr_effects, csr_odd
 from regmodel.conformance.accesses import ConfigRead, Steps, TargetGone
 from regmodel.conformance.bench import Bench, Sheet
@@ -24,6 +26,7 @@ from regmodel.errors import RegmodelError, UsageError
 from regmodel.function import CONFIG_REGION
 
 REGISTER_TESTS: tuple[Test, ...] = (*csr.TESTS, *csr_odd.TESTS, *csr_effects.TESTS, *csr_backdoor.TESTS, *config.TESTS)
+TESTS = REGISTER_TESTS
 HANGS = 3
 """After so many accesses that failed, each of which the device came back from, nobody waits for more."""
 
@@ -42,17 +45,37 @@ def judge(
     abilities: Abilities,
     *,
     target: str = "target",
-    tests: Sequence[Test] = REGISTER_TESTS,
+    tests: Sequence[Test] = TESTS,
+    needless: bool = False,
     told: Callable[[Row], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Steps[Report]:
-    """Do ``tests``. ``told`` hears of each row as it is known."""
+    """Do ``tests``. ``told`` hears of each row as it is known.
+
+    With ``needless``, what the description excludes is done as well, and remarked on where nothing is wrong with it.
+    """
     run = _Run(device, abilities, Report(device.name, target), told, clock)
     began = clock()
     for test in tests:
         yield from run.do(test)
+    if needless and not run.report.stopped:
+        yield from _needless(run, device, tests)
     run.report.seconds = clock() - began
     return run.report
+
+
+def _needless(run: _Run, device: Device, tests: Sequence[Test]) -> Steps[None]:
+    """Each exclusion by itself, everything else as it is."""
+    for excluded in device.conduct.excluded:
+        rest = tuple(e for e in device.conduct.excluded if e is not excluded)
+        bare = replace(device, conduct=replace(device.conduct, excluded=rest))
+        trial = _Run(bare, run.bench.abilities, Report(device.name, run.report.target), None, run.clock)
+        for test in tests:
+            if excluded.test in (test.name, "*"):
+                yield from trial.do(test, only=excluded.register)
+        if trial.report.passed:
+            where = f"{excluded.test} on {excluded.register}"
+            run.report.remarks.append(f"needless exclusion: {where} passes without it ({excluded.why})")
 
 
 class _Run:
@@ -67,11 +90,13 @@ class _Run:
         self.bench, self.report, self.told, self.clock = Bench(device, abilities), report, told, clock
         self.hangs = 0
 
-    def do(self, test: Test) -> Steps[None]:
-        """All checks of one test, from a fresh start."""
+    def do(self, test: Test, only: str = "") -> Steps[None]:
+        """All checks of one test, from a fresh start; of one register, when ``only`` names it."""
         if not self.report.stopped:
             yield from self._start()
         for item in test.checks(self.bench):
+            if only and base_of(item.about.partition(".")[2]) != only:
+                continue
             if isinstance(item, Skip):
                 row = Row(test.name, item.about, item.outcome, item.reason)
             elif self.report.stopped:

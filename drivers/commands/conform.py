@@ -1,0 +1,53 @@
+"""``regmodel conform``: judge a device by its description, wherever it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def conform(
+    device: Annotated[str, typer.Argument(help="a name or file.py:NAME, see `regmodel list`")],
+    via: Annotated[str, typer.Option(help="where it is, see below")] = "inprocess",
+    test: Annotated[list[str] | None, typer.Option(help="only this test, or those that begin so; may be repeated")] = None,
+    why: Annotated[bool, typer.Option("--why", help="print the reason for everything that was left out")] = False,
+    junit: Annotated[Path | None, typer.Option(help="write JUnit XML there")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="write all results there")] = None,
+    html: Annotated[Path | None, typer.Option(help="write a single page there")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print the verdict only")] = False,
+    needless: Annotated[bool, typer.Option("--needless", help="also try what the description excludes")] = False,
+) -> None:
+    """Judge a device by its description: registers, interrupts, mailbox, rings.
+
+    \b
+    --via inprocess           our model, in this process
+    --via vfio-user:SOCKET    what a vfio-user server serves, e.g. `regmodel serve`
+    --via vfio:BDF            a PCI function bound to vfio-pci
+    --via firmware ...        from a guest image without operating system (if installed)
+    --via rtl                 the exported Verilog, simulated (if installed)
+    --via others              whatever else is installed as a target
+
+    Exit status: 0 passed, 1 something failed, 2 wrong usage, 3 incomplete.
+    """
+    import logging
+
+    from drivers.conformance import judge_via
+    from regmodel.catalogue import find
+    from regmodel.conformance.reports import write
+
+    logging.getLogger("regmodel.device").setLevel(logging.CRITICAL)  # what the device says of the suite's accesses
+    report = judge_via(via, find(device), tests=test or (), needless=needless)
+    if quiet:
+        print(report.summary)
+    else:
+        from rich.console import Console
+
+        from regmodel.conformance.reports.table import draw
+
+        Console(highlight=False).print(draw(report, why=why))
+    for form, path in (("junit", junit), ("json", json_path), ("html", html)):
+        if path is not None:
+            write(form, report, path)
+    raise typer.Exit(report.status)

@@ -1,0 +1,55 @@
+"""Test x register x outcome, with the elements of an array in one line: what the terminal and the page both show."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from regmodel.conformance.outcomes import Outcome, Report, Row, worst
+
+LETTERS = {
+    Outcome.PASS: "✓",
+    Outcome.FAIL: "✗",
+    Outcome.INCOMPLETE: "!",
+    Outcome.EXCLUDED: "–",
+    Outcome.VIRTUALISED: "v",
+    Outcome.NOT_APPLICABLE: "·",
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    tests: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[tuple[Row, ...], ...]], ...]
+    """Per register: its rows of each test, in the order of ``tests``."""
+
+
+def base(path: str) -> str:
+    """The path of an array element without its index."""
+    return re.sub(r"\[\d+\]$", "[]", path)
+
+
+def grid(report: Report) -> Grid:
+    """In order of appearance."""
+    tests = tuple(dict.fromkeys(row.test for row in report.rows))
+    cells: dict[str, dict[str, list[Row]]] = {}
+    for row in report.rows:
+        cells.setdefault(base(row.register), {}).setdefault(row.test, []).append(row)
+    return Grid(tests, tuple((path, tuple(tuple(by.get(test, ())) for test in tests)) for path, by in cells.items()))
+
+
+def outcome_of(rows: tuple[Row, ...]) -> Outcome | None:
+    """What one cell comes to; None where the test says nothing about the register."""
+    return worst(row.outcome for row in rows) if rows else None
+
+
+def reasons(report: Report, *outcomes: Outcome) -> list[tuple[str, str, list[str]]]:
+    """(test, reason, registers) of all rows with one of these outcomes: who shares a reason stands together."""
+    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in report.rows:
+        if row.outcome in outcomes:
+            registers = found[row.test, row.reason]
+            if base(row.register) not in registers:
+                registers.append(base(row.register))
+    return [(test, reason, registers) for (test, reason), registers in found.items()]
