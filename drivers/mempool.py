@@ -4,7 +4,8 @@ In here: ``Mempool`` and the meaning of its columns, which are those of DPDK's `
 pool, or a chain of them; no object exists per packet. Not in here: rings, registers, and what a device does with any of it.
 
 Who has a buffer owns its columns: the user between ``rx_burst`` or ``alloc`` and ``tx_burst`` or ``free``, else the pool or
-a device. Indices are ``numpy.intp``, since numpy converts any other type at each use (five times the cost of the use itself).
+a device. Indices are ``numpy.intp``, since numpy converts any other type at each use (five times the cost of the use itself),
+and so are lengths, which are looked up by.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Mempool:
         self.data: Sequence[memoryview] = tuple(view[i * room : (i + 1) * room] for i in range(count))
         self.octets: NDArray[np.uint8] = np.frombuffer(view, np.uint8, count * room).reshape(count, room)
         self.iova: NDArray[np.uint64] = np.arange(count, dtype=np.uint64) * np.uint64(room) + np.uint64(self.memory.iova)
-        self.length = np.zeros(count, np.uint16)
+        self.length = np.zeros(count, np.intp)
         self.next = np.full(count, NONE, np.intp)
         self.tx_flags = np.zeros(count, np.uint8)
         self.rx_flags = np.zeros(count, np.uint8)

@@ -48,7 +48,8 @@ _TYPES = (
     ("udp", PacketType.UDP),
     ("sctp", PacketType.SCTP),
 )
-_STRIPPED = int(RxFlag.VLAN_STRIPPED)
+_STRIPPED, _HASHED = int(RxFlag.VLAN_STRIPPED), int(RxFlag.RSS_HASH)
+_STATUS_AT = layout(RX_WRITEBACK).offsets["status_error"] // 4
 _ETQF, _RSS = mask(RX_WRITEBACK, "pkt_info", "etqf"), mask(RX_WRITEBACK, "pkt_info", "rss_type")
 
 
@@ -84,6 +85,17 @@ class _Types(dict[int, int]):
         return found
 
 
+class _Suspicious(dict[int, int]):
+    """For ``n`` lengths side by side as one number: the bits that no length below the power of two within ``room`` has."""
+
+    def __init__(self, room: int) -> None:
+        self._one = np.array([~((1 << room.bit_length() - 1) - 1)], np.intp).tobytes()
+
+    def __missing__(self, n: int) -> int:
+        self[n] = bits = int.from_bytes(self._one * n, "little")
+        return bits
+
+
 _plain, _types = _Plain(), _Types()
 
 
@@ -112,6 +124,9 @@ class ReceiveQueue:
         self._packet_address, self._header_address = given["pkt_addr"], given["hdr_addr"]
         self._status, self._length, self._tag = taken["status_error"], taken["length"], taken["vlan"]
         self._info, self._hash = taken["pkt_info"], taken["rss"]
+        self._words = view.cast("I")
+        self._tagged: int | bool = False  # the last burst looked at has VLAN tags
+        self._suspicious = _Suspicious(self._room)
         self._buffers: Indices = np.full(self._count, NONE, np.intp)
         try:
             self._start()
@@ -152,6 +167,7 @@ class ReceiveQueue:
         nothing = np.zeros(0, np.uint64)
         self._packet_address = self._header_address = nothing  # no array may look into memory that is given back
         self._status = self._length = self._tag = self._info = self._hash = nothing
+        self._words = memoryview(b"")
         self._memory.free()
 
     def check(self, head: int) -> None:
@@ -191,33 +207,44 @@ class ReceiveQueue:
         if not most:
             return 0, 0
         self._memory.sync_for_cpu(SIZE * at, SIZE * most)
-        words: list[int] = self._status[at : at + most].tolist()
-        kinds = set(words)
-        if 0 in kinds:  # what the driver left there: not done
-            n = words.index(0)
-            if not n:
-                return 0, 0
-            del words[n:]
-            kinds = set(words)
-        n = len(words)
-        known = [_plain[kind] for kind in kinds]
-        if -1 in known or self._first != NONE:
-            return self._walk(at, words, out)
+        if not self._words[_STATUS_AT + 4 * at]:  # as the driver left it: not done
+            return 0, 0
+        n, flags = self._look(at, most)
+        if flags is None:
+            return self._walk(at, n, out)
         end = at + n
-        buffers, lengths = self._buffers[at:end], self._length[at:end]
-        if max(lengths.tolist()) > self._room:
-            raise self._too_long(int(lengths.max()))
+        buffers, lengths = self._buffers[at:end], self._length[at:end].astype(np.intp)
+        self._check_lengths(lengths)
         out[:n] = buffers
         pool.length[buffers] = lengths
-        pool.rx_flags[buffers] = known[0] if len(known) == 1 else [_plain[word] for word in words]
-        if max(known) & _STRIPPED or any(flags & _STRIPPED for flags in known):
-            self._tags(buffers, at, words)
+        pool.rx_flags[buffers] = flags
+        if self._tagged:
+            self._tags(buffers, at)
         if self._with_types or self._with_rss:
-            self._parsed(buffers, at, n)
+            self._parsed(buffers, at)
         if not self._coherent:
             pool.sync_for_cpu(buffers)
         self._refill(n)
         return n, n
+
+    def _look(self, at: int, most: int) -> tuple[int, int | list[int] | None]:
+        """How many descriptors are done, and their flags: one where all are alike, None where they are not plain."""
+        statuses = self._status[at : at + most].tobytes()
+        first = statuses[:4]
+        if statuses == first * most:
+            flags = _plain[int.from_bytes(first, "little")]
+            self._tagged = flags & _STRIPPED
+            return most, flags if flags >= 0 and self._first == NONE else None
+        words = memoryview(statuses).cast("I").tolist()
+        n = words.index(0) if 0 in words else most
+        known = [_plain[word] for word in words[:n]]
+        self._tagged = any([flags & _STRIPPED for flags in known])  # noqa: C419 - half the time of a generator
+        return n, known if min(known) >= 0 and self._first == NONE else None
+
+    def _check_lengths(self, lengths: Indices) -> None:
+        """No length exceeds the room. All of them as one number: almost always there is nothing to look at more closely."""
+        if int.from_bytes(lengths.tobytes(), "little") & self._suspicious[len(lengths)] and int(lengths.max()) > self._room:
+            raise self._too_long(int(lengths.max()))
 
     def _refill(self, count: int) -> None:
         """Fresh buffers for ``count`` descriptors from ours on, which do not wrap; ours is behind them then."""
@@ -243,16 +270,16 @@ class ReceiveQueue:
 
     # -- all that is not plain
 
-    def _walk(self, at: int, words: list[int], out: Indices) -> tuple[int, int]:
+    def _walk(self, at: int, n: int, out: Indices) -> tuple[int, int]:
         """One descriptor after the other (igb_rxtx.c ``eth_igb_recv_scattered_pkts``)."""
         pool, got, used = self._pool, 0, 0
-        buffers, lengths = self._buffers[at : at + len(words)], self._length[at : at + len(words)].tolist()
-        for i, (buffer, length, status) in enumerate(zip(buffers.tolist(), lengths, words, strict=True)):
+        buffers = self._buffers[at : at + n]
+        columns = (buffers, self._length[at : at + n], self._status[at : at + n])
+        for buffer, length, status in zip(*(column.tolist() for column in columns), strict=True):
             if not status & _DD:
                 break
             if length > self._room:
                 raise self._too_long(length)
-            used += 1
             pool.length[buffer] = length
             if self._first == NONE:
                 self._first, self._octets = buffer, 0
@@ -264,7 +291,8 @@ class ReceiveQueue:
             if self._octets > LONGEST:
                 raise RingError(f"a packet of receive queue {self.index} has more than {LONGEST} octets and no end; reset()")
             if status & _EOP:
-                got += self._complete(at + i, status, out, got)
+                got += self._complete(at + used, status, out, got)
+            used += 1
         if not self._coherent:
             pool.sync_for_cpu(buffers[:used])
         if used:
@@ -283,23 +311,25 @@ class ReceiveQueue:
         out[place] = first[0]
         pool.rx_flags[first] = flags_of(status)
         if status & _VP:
-            self._tags(first, at, [status])
+            self._tags(first, at)
         if self._with_types or self._with_rss:
-            self._parsed(first, at, 1)
+            self._parsed(first, at)
         return 1
 
-    def _tags(self, buffers: Indices, at: int, words: list[int]) -> None:
-        tags = self._tag[at : at + len(words)].copy()
+    def _tags(self, buffers: Indices, at: int) -> None:
+        end = at + len(buffers)
+        tags = self._tag[at:end].copy()
         if self.swapped:
-            swap = np.array([bool(word & _LB) for word in words])
-            tags[swap] = tags[swap].byteswap()
+            local = self._status[at:end] & _LB != 0
+            tags[local] = tags[local].byteswap()
         self._pool.vlan[buffers] = tags
 
-    def _parsed(self, buffers: Indices, at: int, n: int) -> None:
+    def _parsed(self, buffers: Indices, at: int) -> None:
         """Packet types and hashes, for who has asked for them."""
-        pool, infos = self._pool, self._info[at : at + n].tolist()
+        pool, end = self._pool, at + len(buffers)
+        infos = self._info[at:end].tolist()
         if self._with_types:
             pool.packet_type[buffers] = [_types[info] for info in infos]
         if self._with_rss:
-            pool.rss[buffers] = self._hash[at : at + n]
-            pool.rx_flags[buffers] |= np.array([RxFlag.RSS_HASH if info & _RSS else 0 for info in infos], np.uint8)
+            pool.rss[buffers] = self._hash[at:end]
+            pool.rx_flags[buffers] |= np.array([_HASHED if info & _RSS else 0 for info in infos], np.uint8)
