@@ -24,7 +24,8 @@ MESSAGES = 128
 """Message-signalled interrupts which are counted one by one, over all functions."""
 SLOTS = 64
 """Requests that may be under way in the mailbox."""
-DMA_BYTES = 8 << 20
+DMA_BYTES = 64 << 20
+"""At 256 MiB, where other transports begin to give addresses to DMA memory."""
 EXIT_PORT = 0x501
 """Where QEMU's ``isa-debug-exit`` listens; the process ends with status ``2 * value + 1``."""
 EXIT_DONE, EXIT_FAILED = 0x10, 0x11
@@ -36,15 +37,16 @@ class Op(IntEnum):
     NOP = 0
     READ = 1  # from ``offset`` of ``space``; with ``Flag.CHECK`` compared with ``value`` under ``mask``
     WRITE = 2
-    POLL = 3  # read until ``value`` under ``mask``, for at most ``limit`` us; ``count`` is the number of reads
+    POLL = 3  # read until ``value`` under ``mask``, for at most ``limit`` us; ``times`` is the number of reads
     DELAY = 4  # ``limit`` us
     ENABLE = 5  # place the BARs and set bits 2:0 of the command register to ``value``
     SIZE = 6  # size BAR ``space`` by writing all ones to it (PCI Local Bus 3.0, 6.2.5.1); bytes
-    FLR = 7  # function level reset, then 100 ms; BARs and command register stay as the reset left them
-    VFS = 8  # enable ``index`` VFs by the SR-IOV capability, then 100 ms; they are targets from here
-    IRQS = 9  # deliver messages 0 to ``index`` - 1 (``space``: Space.MSI or MSIX); the value is the first one's count
-    IRQ_WAIT = 10  # until message ``index`` came ``value`` times or ``limit`` us; ``Flag.TAKE`` starts counting anew
+    FLR = 7  # function level reset, then ``limit`` us; BARs and command register stay as the reset left them
+    VFS = 8  # enable ``number`` VFs by the SR-IOV capability, then ``limit`` us; they are targets from here
+    IRQS = 9  # deliver messages 0 to ``number`` - 1 (``space``: Space.MSI or MSIX); the value is the first one's count
+    IRQ_WAIT = 10  # until message ``number`` came ``value`` times or ``limit`` us; ``Flag.TAKE`` starts counting anew
     LOCATE = 11  # only whether the target is there; the value is its routing ID
+    BUS_RESET = 12  # secondary bus reset by the bridge above, then ``limit`` us; all functions on that bus are reset
 
 
 class Space(IntEnum):
@@ -154,7 +156,7 @@ VECTOR = Struct(
     "width"    / Int8ul  * "bytes: 1, 2, 4 or 8",
     "flags"    / Int8ul,
     "target"   / Int16ul * "index into ``targets``",
-    "index"    / Int16ul,
+    "number"   / Int16ul * "which message, or how many VFs or messages",
     "offset"   / Int32ul * "bytes",
     "limit"    / Int32ul * "us",
     "value"    / Int64ul,
@@ -165,7 +167,7 @@ RESULT = Struct(
     "status"   / Int8ul,
     "fault"    / Int8ul * "number of the exception, for Status.FAULT",
     "reserved" / Int16ul,
-    "count"    / Int32ul,
+    "times"    / Int32ul * "POLL: how often it read; SIZE: the type bits; VFS: the index of VF 0 in ``functions``",
     "value"    / Int64ul,
 )  # fmt: skip
 

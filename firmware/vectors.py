@@ -20,6 +20,9 @@ from regmodel.layout import layout
 IO_SPACE, MEMORY_SPACE, BUS_MASTER = 1, 2, 4
 """Bits of the command register (PCI Local Bus 3.0, 6.2.2)."""
 WHOLE = (1 << 64) - 1
+SETTLE_US = 100_000
+"""How long software leaves a function alone after a reset, and after VF Enable (PCIe Base 5.0, 6.6.1 and 6.6.2; SR-IOV 1.1,
+3.3.3.1). Less is right only for a device that is known to be done when the write is: every device that QEMU emulates."""
 
 
 class Vector(NamedTuple):
@@ -30,7 +33,7 @@ class Vector(NamedTuple):
     width: int = 0
     flags: Flag = Flag(0)
     target: int = 0
-    index: int = 0
+    number: int = 0
     offset: int = 0
     limit: int = 0
     value: int = 0
@@ -49,7 +52,7 @@ class Vector(NamedTuple):
                 return f"poll {where} for {self.value:#x} under {self.mask:#x}, at most {self.limit} us"
             case Op.DELAY:
                 return f"wait {self.limit} us"
-        return f"{self.op.name} of target {self.target} ({self.space.name}, index {self.index}, value {self.value:#x})"
+        return f"{self.op.name} of target {self.target} ({self.space.name}, number {self.number}, value {self.value:#x})"
 
 
 class Result(NamedTuple):
@@ -57,7 +60,7 @@ class Result(NamedTuple):
 
     status: Status
     fault: int
-    count: int
+    times: int
     value: int
 
     @property
@@ -148,25 +151,29 @@ class Program:
         return self.add(Vector(Op.ENABLE, target=target, value=command))
 
     def size(self, target: int, bar: int) -> int:
-        """Size a BAR; the value is in bytes, ``count`` are the BAR's type bits."""
+        """Size a BAR; the value is in bytes, ``times`` are the BAR's type bits."""
         return self.add(Vector(Op.SIZE, Space(bar), target=target))
 
-    def flr(self, target: int) -> int:
-        """Function level reset, and the 100 ms after it. Decoding is off then: ``enable`` it again."""
-        return self.add(Vector(Op.FLR, target=target))
+    def flr(self, target: int, settle_us: int = SETTLE_US) -> int:
+        """Function level reset, and the time after it. Decoding is off then: ``enable`` it again."""
+        return self.add(Vector(Op.FLR, target=target, limit=settle_us))
 
-    def vfs(self, target: int, count: int) -> int:
+    def bus_reset(self, target: int, settle_us: int = SETTLE_US) -> int:
+        """Secondary bus reset by the bridge above, and the time after it. Decoding is off then: ``enable`` it again."""
+        return self.add(Vector(Op.BUS_RESET, target=target, limit=settle_us))
+
+    def vfs(self, target: int, count: int, settle_us: int = SETTLE_US) -> int:
         """Enable VFs by the PF's SR-IOV capability."""
-        return self.add(Vector(Op.VFS, target=target, index=count))
+        return self.add(Vector(Op.VFS, target=target, number=count, limit=settle_us))
 
     def irqs(self, target: int, count: int, space: Space = Space.MSIX) -> int:
         """Have messages 0 to ``count`` - 1 counted; the value is the first one's index in ``irq_counts``."""
-        return self.add(Vector(Op.IRQS, space, target=target, index=count))
+        return self.add(Vector(Op.IRQS, space, target=target, number=count))
 
     def irq_wait(self, target: int, message: int, times: int, limit_us: int, take: bool = True) -> int:
         """Wait until a message came so many times; the value is how often it came. ``take`` starts counting anew."""
         flags = Flag.TAKE if take else Flag(0)
-        return self.add(Vector(Op.IRQ_WAIT, target=target, index=message, limit=limit_us, value=times, flags=flags))
+        return self.add(Vector(Op.IRQ_WAIT, target=target, number=message, limit=limit_us, value=times, flags=flags))
 
     def locate(self, target: int) -> int:
         """Whether the target is there; the value is its routing ID."""
@@ -205,8 +212,8 @@ _STATUS = {int(status): status for status in Status}
 def unpack_results(data: bytes | memoryview) -> list[Result]:
     """Results as the image left them."""
     return [
-        Result(_STATUS[status], fault, count, value)
-        for status, fault, _, count, value in layout(f.RESULT).struct.iter_unpack(data)
+        Result(_STATUS[status], fault, times, value)
+        for status, fault, _, times, value in layout(f.RESULT).struct.iter_unpack(data)
     ]
 
 

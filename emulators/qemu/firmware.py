@@ -28,12 +28,19 @@ from emulators.qemu.machine import Device, Machine, Placed, root_port
 from firmware import elf, image
 from firmware import format as f
 from firmware.vectors import (
-    Found, Program, Report, Result, Vector, unpack_functions, unpack_report, unpack_results,
+    Found,
+    Program,
+    Report,
+    Result,
+    Vector,
+    unpack_functions,
+    unpack_report,
+    unpack_results,
 )  # fmt: skip
 
 DEADLINE = 20.0
 """Seconds after which a run is ended that does not end itself; the image bounds each of its own waits."""
-MEMORY_MB = 64
+MEMORY_MB = 512  # the image, its DMA memory at 256 MiB, the firmware loader at the end; what nobody touches costs nothing
 _EXIT_STATUS = {2 * f.EXIT_DONE + 1, 2 * f.EXIT_FAILED + 1}
 
 
@@ -183,12 +190,14 @@ class FirmwareMachine:
     # -- what came of it -------------------------------------------------------------------------------------------
 
     def finish(self, deadline: float = DEADLINE) -> Run:
-        """Wait until the image has ended the machine; what came of its table. Raises ``GuestDied`` where QEMU did not start
-        it at all."""
+        """Wait up to ``deadline`` seconds until the image has ended the machine; what came of its table.
+
+        Raises ``GuestDied`` where QEMU did not start it at all.
+        """
         assert self._process is not None
         problem = ""
         try:
-            self._process.wait(max(0.0, self._started + deadline - time.monotonic()))
+            self._process.wait(deadline)
         except subprocess.TimeoutExpired:
             problem = f"{self.name} did not end in {deadline:.0f} s: {self._where()}"
             self._process.kill()

@@ -91,7 +91,7 @@ static unsigned poll(const struct vector *v, const struct function *f, struct re
     for (;;) {
         bool last = now_us() >= end;
         unsigned status = read_once(v, f, &r->value);
-        r->count++;
+        r->times++;
         if (status != STATUS_OK)
             return status;
         if (!((r->value ^ v->value) & v->mask))
@@ -104,7 +104,7 @@ static unsigned poll(const struct vector *v, const struct function *f, struct re
 
 static unsigned irq_wait(const struct vector *v, const struct function *f, struct result *r)
 {
-    volatile uint32_t *count = message_count(f, v->index);
+    volatile uint32_t *count = message_count(f, v->number);
     uint64_t end = now_us() + v->limit, now;
     if (!count)
         return STATUS_REFUSED;
@@ -126,7 +126,7 @@ static unsigned size_bar(const struct vector *v, const struct function *f, struc
     uint32_t command = config_read(f->bdf, PCI_COMMAND, 2);
     config_write(f->bdf, PCI_COMMAND, 2, command & ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
     r->value = bar_size(f->bdf, PCI_BARS + 4u * v->space, &bar);
-    r->count = bar.flags;
+    r->times = bar.flags;
     config_write(f->bdf, PCI_COMMAND, 2, command);
     return STATUS_OK;
 }
@@ -138,14 +138,18 @@ static unsigned on_function(const struct vector *v, struct function *f, struct r
     case OP_ENABLE: r->value = enable(f, (unsigned)v->value); return STATUS_OK;
     case OP_SIZE: return size_bar(v, f, r);
     case OP_FLR:
-        if (!function_level_reset(f))
+        if (!function_level_reset(f, v->limit))
+            return STATUS_REFUSED;
+        return present(f->bdf) ? STATUS_OK : STATUS_GONE;
+    case OP_BUS_RESET:
+        if (!bus_reset(f, v->limit))
             return STATUS_REFUSED;
         return present(f->bdf) ? STATUS_OK : STATUS_GONE;
     case OP_VFS:
-        r->count = function_count;
-        return enable_vfs(f, (unsigned)(f - functions), v->index) ? STATUS_OK : STATUS_REFUSED;
+        r->times = function_count;
+        return enable_vfs(f, (unsigned)(f - functions), v->number, v->limit) ? STATUS_OK : STATUS_REFUSED;
     case OP_IRQS:
-        first = enable_messages(f, v->space, v->index);
+        first = enable_messages(f, v->space, v->number);
         r->value = first < 0 ? 0 : (uint64_t)first;
         return first < 0 ? STATUS_REFUSED : STATUS_OK;
     case OP_IRQ_WAIT: return irq_wait(v, f, r);

@@ -61,8 +61,9 @@ bool assign(void);
 
 /* functions.c: what one vector may ask of a whole function */
 unsigned enable(struct function *f, unsigned command);
-bool function_level_reset(struct function *f);
-bool enable_vfs(struct function *f, unsigned index, unsigned count);
+bool function_level_reset(struct function *f, uint32_t settle_us);
+bool bus_reset(struct function *f, uint32_t settle_us);
+bool enable_vfs(struct function *f, unsigned index, unsigned count, uint32_t settle_us);
 
 /* messages.c */
 int enable_messages(struct function *f, unsigned space, unsigned count); /* first counter, or -1 */
@@ -174,6 +175,8 @@ _Static_assert(VECTOR_MESSAGES + MESSAGES <= VECTOR_SPURIOUS, "messages have a v
 #define BRIDGE_PREFETCH 0x24
 #define BRIDGE_PREFETCH_BASE_UPPER 0x28
 #define BRIDGE_PREFETCH_LIMIT_UPPER 0x2C
+#define BRIDGE_CONTROL 0x3E
+#define BRIDGE_CONTROL_RESET 0x40u
 #define CAP_MSI 0x05
 #define CAP_EXPRESS 0x10
 #define CAP_MSIX 0x11

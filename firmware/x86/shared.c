@@ -13,4 +13,4 @@ PAGE struct function functions[FUNCTIONS];
 PAGE struct result results[VECTORS];
 PAGE volatile struct mailbox mailbox;
 PAGE volatile uint32_t irq_counts[MESSAGES];
-uint8_t dma_buffer[DMA_BYTES] __attribute__((aligned(1 << 21)));
+__attribute__((section(".dma,\"aw\",@nobits#"))) uint8_t dma_buffer[DMA_BYTES];
