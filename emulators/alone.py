@@ -31,6 +31,7 @@ class Alone:
     def __init__(self, loop: Loop, card: Card, functions: Sequence[PciFunction], clock: ManualClock | None = None) -> None:
         self.loop, self.card, self.functions, self.clock = loop, card, functions, clock
         self._next_look = 0
+        self._closed = False
 
     @property
     def function(self) -> PciFunction:
@@ -61,11 +62,12 @@ class Alone:
 
     def close(self) -> None:
         """Unplug everything. Harmless the second time."""
-        detach([self.card])
-        for function in self.functions:
-            function.close()
-        self.functions = ()
-        self.loop.close()
+        if not self._closed:
+            self._closed = True
+            detach([self.card])
+            for function in self.functions:
+                function.close()
+            self.loop.close()
 
 
 def open_functions(
