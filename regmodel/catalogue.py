@@ -127,6 +127,8 @@ class Description:
     structures: Mapping[str, Construct] = field(default_factory=dict)
     """Layouts that are neither BAR, ring nor message, by name."""
     keys: tuple[Keys, ...] = ()
+    conduct: Conduct = Conduct()
+    """What a judge must know of it beyond its registers one by one."""
     sources: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:
@@ -188,8 +190,6 @@ class Device(Description):
     """What differs between silicon variants of one family, by name (queues, byte orders)."""
     drivers: tuple[str, ...] = ()
     """Stock drivers it was proven with: Linux modules and DPDK PMDs."""
-    conduct: Conduct = Conduct()
-    """What a judge must know of it beyond its registers one by one."""
 
 
 def devices() -> dict[str, Device]:

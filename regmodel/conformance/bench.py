@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from regmodel.catalogue import Device
+from regmodel.catalogue import Description
 from regmodel.conformance.accesses import (
     ConfigRead,
     ConfigWrite,
@@ -47,7 +47,7 @@ class Sheet:
 class Bench:
     """``device`` on a target with ``abilities``."""
 
-    def __init__(self, device: Device, abilities: Abilities) -> None:
+    def __init__(self, device: Description, abilities: Abilities) -> None:
         self.device, self.abilities = device, abilities
         self.ground = Ground(device, abilities)
         self.predictor = Predictor(self.ground.files, self.ground.conduct, abilities.alone)

@@ -55,8 +55,9 @@ def _provoke(bench: Bench, place: Place) -> Steps[None]:
             yield from begin()
             yield from bench.write(place, value)
             yield from look()
+    interesting = place.bits(*CHANGING) | place.bits(OnRead.CLEAR, OnRead.SET)
     for bit in range(8 * place.size):
-        if not place.held >> bit & 1:
+        if interesting >> bit & 1:
             for begin in (exciter.ones, exciter.zeros):
                 yield from begin()
                 yield from bench.write(place, 1 << bit)
@@ -140,23 +141,25 @@ def mem_walk(bench: Bench) -> Checks:
 
 
 def _walk(bench: Bench, place: Place) -> Steps[None]:
-    words = [place.offset + at for at in range(0, place.size - place.size % 4, 4)]
-    for flip in (0, 0xFFFFFFFF):
-        for i, at in enumerate(words):
-            yield from bench.write_at(place.file, at, 4, ((i + 1) * 0x9E3779B1 & 0xFFFFFFFF) ^ flip)
-        for at in words:
-            yield from bench.read_at(place.file, at, 4)
-    for at in words[:1]:
-        for bit in range(32):
-            yield from bench.write_at(place.file, at, 4, 1 << bit)
-            yield from bench.read_at(place.file, at, 4)
-    if 1 in bench.abilities.sizes:
-        for at in words[:4]:
+    """By words; by bytes where it is no whole number of aligned words. Every bit of one word; every byte of some alone."""
+    unit = 1 if place.offset % 4 or place.size % 4 else 4
+    places = range(place.offset, place.offset + place.size, unit)
+    full = (1 << 8 * unit) - 1
+    for flip in (0, full):
+        for i, at in enumerate(places):
+            yield from bench.write_at(place.file, at, unit, ((i + 1) * 0x9E3779B1 & full) ^ flip)
+        for at in places:
+            yield from bench.read_at(place.file, at, unit)
+    for bit in range(8 * unit):
+        yield from bench.write_at(place.file, place.offset, unit, 1 << bit)
+        yield from bench.read_at(place.file, place.offset, unit)
+    if unit == 4 and 1 in bench.abilities.sizes:
+        for at in places[:4]:
             for byte in range(4):
                 yield from bench.write_at(place.file, at + byte, 1, 0xA0 + byte)
                 yield from bench.read_at(place.file, at, 4)
-    for at in words:
-        yield from bench.write_at(place.file, at, 4, 0)
+    for at in places:
+        yield from bench.write_at(place.file, at, unit, 0)
 
 
 TESTS = (

@@ -113,7 +113,7 @@ def _holes(bench: Bench, file: int) -> Checks:
     virtual = bench.abilities.virtualised
     if file == CONFIG_REGION and "CONFIG" in virtual:
         yield Skip(name, virtual["CONFIG"], Outcome.VIRTUALISED)
-    elif file == bench.device.msix_bar and "MSIX_TABLE" in virtual:
+    elif file == getattr(bench.device, "msix_bar", None) and "MSIX_TABLE" in virtual:
         yield Skip(name, virtual["MSIX_TABLE"], Outcome.VIRTUALISED)
     elif empty:
         beside = [p for p in bench.ground.registers(file) if not bench.ground.virtual(p)]

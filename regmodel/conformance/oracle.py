@@ -70,6 +70,8 @@ class Oracle:
             for byte in range(at, at + entry.size)
         }
         self._accesses = {name: _accesses(entry) for name, entry in bar.entries.items()}
+        self._homes = {place.at: _homes(place) for place in self._places.values()}
+        self._met: dict[tuple[int, int], list[tuple[int, Bit, Access]]] = {}
         self.reset(ResetCause.POWER_ON)
 
     # -- the bus -----------------------------------------------------------------------------------------------------
@@ -218,14 +220,21 @@ class Oracle:
 
     def met(self, offset: int, size: int) -> list[tuple[int, Bit, Access]]:
         """The bits of state that an access of ``size`` bytes meets: its own bit number, the bit, how it behaves there."""
+        known = self._met.get((offset, size))
+        if known is not None:
+            return known
         found: list[tuple[int, Bit, Access]] = []
+        fixed = True
         for place, first, length in self._parts(offset, size):
             for byte in range(first, first + length) if place is not None else ():
                 assert place is not None
+                fixed = fixed and self._homes[place.at] is not None
                 for number in range(8 * (byte - place.at), 8 * (byte - place.at) + 8):
                     home = self._home(place, number)
                     if home is not None:
                         found.append((8 * (place.at - offset) + number, home, self._accesses[place.name][number]))
+        if fixed:  # no bank of registers, which shows other bits at other times
+            self._met[offset, size] = found
         return found
 
     def places(self, offset: int, size: int) -> list[Place]:
@@ -257,16 +266,11 @@ class Oracle:
 
     def _home(self, place: Place, number: int) -> Bit | None:
         """The bit of state behind bit ``number`` of a place, or None where nothing is stored."""
-        entry = place.entry
-        if isinstance(entry, Window):
-            return Bit(place.name, 0, 0, number)
-        if entry.kind is Kind.DOORBELL:
-            return None
-        if entry.of is not None:
-            return Bit(entry.of, place.element, 0, number)
-        if entry.banked_by is None:
-            return Bit(place.name, place.element, 0, number)
-        select, count = entry.banked_by
+        homes = self._homes[place.at]
+        if homes is not None:
+            return homes[number]
+        assert isinstance(place.entry, Register) and place.entry.banked_by is not None
+        select, count = place.entry.banked_by
         instance = self.value(select)
         return Bit(place.name, place.element, instance, number) if instance < count else None
 
@@ -294,3 +298,16 @@ def _accesses(entry: Entry) -> list[Access]:
     if isinstance(entry, Window):
         return [entry.access] * (8 * entry.size)
     return [field.access for field in entry.fields for _ in range(field.width)]
+
+
+def _homes(place: Place) -> list[Bit | None] | None:
+    """The bit of state behind each bit of a place, or None where that is another one at other times."""
+    entry, bits = place.entry, range(8 * place.entry.size)
+    if isinstance(entry, Register):
+        if entry.kind is Kind.DOORBELL:
+            return [None for _ in bits]
+        if entry.of is not None:
+            return [Bit(entry.of, place.element, 0, number) for number in bits]
+        if entry.banked_by is not None:
+            return None
+    return [Bit(place.name, place.element, 0, number) for number in bits]

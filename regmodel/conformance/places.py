@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from regmodel.access import OnRead, OnWrite
-from regmodel.catalogue import Device
+from regmodel.catalogue import Description, Device
 from regmodel.conduct import Conduct, Effect, Held, base_of, find_field
 from regmodel.function import CONFIG_REGION, ResetCause
-from regmodel.pci import ConfigSpace
 from regmodel.registers import Bar, Entry, Kind, Register, Window
 
 ACCESS_SIZES = frozenset({1, 2, 4, 8})
@@ -117,12 +116,15 @@ class Place:
         return bool(self.bits(OnWrite.STORE)) or isinstance(self.entry, Window)
 
 
-def conduct_of(device: Device, raw: bool) -> Conduct:
+def conduct_of(device: Description, raw: bool) -> Conduct:
     """What is known of a device's conduct, with what the PCI specifications say of every function.
 
     ``raw``: the function may be reset and its BARs moved through configuration space.
     """
-    own, known = device.conduct, device.config.entries
+    own = device.conduct
+    if not isinstance(device, Device):
+        return own
+    known = device.config.entries
     memory = "BARs would not answer, or at another address; see bar_sizing"
     held = [Held(f"command.{f}", memory) for f in ("io_space", "memory_space")]
     held += [Held("command.bus_master", "the device could issue DMA")]
@@ -149,10 +151,10 @@ def _exists(entries: Mapping[str, Entry], name: str) -> bool:
 class Ground:
     """All places of a device that a target reaches."""
 
-    def __init__(self, device: Device, abilities: Abilities) -> None:
+    def __init__(self, device: Description, abilities: Abilities) -> None:
         self.device, self.abilities = device, abilities
         self.conduct = conduct_of(device, abilities.raw_config)
-        every = {**device.bars, CONFIG_REGION: device.config}
+        every = {**device.bars, **({CONFIG_REGION: device.config} if isinstance(device, Device) else {})}
         self.files: dict[int, Bar] = {
             i: bar for i, bar in every.items() if abilities.files is None or i in abilities.files
         }
@@ -217,8 +219,8 @@ class Ground:
                 if place.name.startswith(starts) and part in self.abilities.virtualised:
                     return part
             return "CONFIG"
-        assert isinstance(self.device.config, ConfigSpace)
-        return "MSIX_TABLE" if place.name.startswith("msix_") and place.file == self.device.msix_bar else ""
+        table = place.name.startswith("msix_") and place.file == getattr(self.device, "msix_bar", None)
+        return "MSIX_TABLE" if table else ""
 
     def doorbell(self, place: Place) -> bool:
         return place.entry.kind in (Kind.DOORBELL, Kind.COMMAND)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from regmodel.catalogue import Device
+from regmodel.catalogue import Description, Device
 from regmodel.conduct import base_of
 from regmodel.conformance import config, csr, csr_backdoor, csr_effects, csr_odd
 from regmodel.conformance.accesses import ConfigRead, Steps, TargetGone
@@ -41,7 +41,7 @@ def select(tests: Sequence[Test], names: Iterable[str]) -> tuple[Test, ...]:
 
 
 def judge(
-    device: Device,
+    device: Description,
     abilities: Abilities,
     *,
     target: str = "target",
@@ -64,7 +64,7 @@ def judge(
     return run.report
 
 
-def _needless(run: _Run, device: Device, tests: Sequence[Test]) -> Steps[None]:
+def _needless(run: _Run, device: Description, tests: Sequence[Test]) -> Steps[None]:
     """Each exclusion by itself, everything else as it is."""
     for excluded in device.conduct.excluded:
         rest = tuple(e for e in device.conduct.excluded if e is not excluded)
@@ -81,7 +81,7 @@ def _needless(run: _Run, device: Device, tests: Sequence[Test]) -> Steps[None]:
 class _Run:
     def __init__(
         self,
-        device: Device,
+        device: Description,
         abilities: Abilities,
         report: Report,
         told: Callable[[Row], None] | None,
@@ -144,7 +144,8 @@ class _Run:
     def _look_for_life(self) -> Steps[None]:
         """An answer was all ones: a device that is gone answers everything like that."""
         try:
-            if CONFIG_REGION in self.bench.ground.files and self.bench.device.identity.vendor != 0xFFFF:
+            device = self.bench.device
+            if isinstance(device, Device) and CONFIG_REGION in self.bench.ground.files and device.identity.vendor != 0xFFFF:
                 vendor = yield ConfigRead(0, 2)
                 if vendor == 0xFFFF:
                     self.report.stopped = "the device is gone: its vendor ID reads all ones"
