@@ -61,7 +61,7 @@ ON_WRITE: Mapping[OnWrite, Write] = {
 
 def unspent(spent: Expression, lanes: Expression | None) -> Expression:
     """The bits of an access that a write-once field still takes."""
-    return f"~{spent}" if lanes is None else f"({lanes} & ~{spent})"
+    return f"(~{spent})" if lanes is None else f"({lanes} & ~{spent})"
 
 
 def clear(width: int) -> Expression:

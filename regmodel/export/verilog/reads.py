@@ -14,7 +14,7 @@ from regmodel.registers import Kind, Miss
 
 def shown(plan: Plan, view: View) -> Iterator[str]:
     """The instance of a bank that the index register selects; 0 beyond the last."""
-    if view.entry.banked_by is None or not _readable(view):
+    if view.entry.banked_by is None or not readable(view):
         return
     index, width = plan.index(view)
     yield f"reg [{view.entry.width - 1}:0] shown_{view.ident};"
@@ -46,7 +46,7 @@ def _miss(plan: Plan, width: int) -> int:
     return (1 << width) - 1 if plan.policy.unmapped is Miss.ONES else 0
 
 
-def _readable(view: View) -> int:
+def readable(view: View) -> int:
     """The bits that a read shows."""
     return 0 if view.entry.kind is Kind.DOORBELL else sum(f.mask for f in view.entry.fields if f.access.readable)
 
@@ -74,7 +74,7 @@ def _value(plan: Plan, word: int) -> str:
 def _shown_bits(plan: Plan, view: View, lsb: int, width: int) -> str:
     """``width`` bits of a view from ``lsb`` on, as a read shows them."""
     every = (1 << width) - 1
-    mask = _readable(view) >> lsb & every
+    mask = readable(view) >> lsb & every
     if not mask:
         return f"{width}'h0"
     name = f"shown_{view.ident}" if view.entry.banked_by else f"r_{plan.homes(view)[0].ident}"

@@ -15,7 +15,7 @@ from regmodel.export.verilog.decode import NEVER, decoder
 from regmodel.export.verilog.fields import ON_READ, ON_WRITE, hardware_events, unspent
 from regmodel.export.verilog.front import RESETS, THOROUGH_LAST, UNUSED, bus_ports, front
 from regmodel.export.verilog.ports import Port, Role, field_port, has_events, part, register_port
-from regmodel.export.verilog.reads import read_mux, shown
+from regmodel.export.verilog.reads import read_mux, readable, shown
 from regmodel.export.verilog.windows import window
 from regmodel.export.verilog.words import LANES, Piece, Plan, State, View
 from regmodel.function import ResetCause
@@ -49,7 +49,8 @@ def _text(lines: Iterator[str]) -> str:
 def _unread(plan: Plan) -> Iterator[str]:
     """Constants and helpers which nothing may come to look at."""
     yield from (f"r_{state.ident}" for state in plan.states if state.constant is not None)
-    yield from (f"at_{memory.ident}" for memory in plan.memories)
+    yield from (f"{wire}_{memory.ident}" for memory in plan.memories for wire in ("at", "word"))
+    yield from (f"shown_{view.ident}" for view in plan.views if view.entry.banked_by and readable(view))
 
 
 # -- one register --------------------------------------------------------------------------------------------------------
