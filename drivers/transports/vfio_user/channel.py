@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 from drivers.errors import DeviceGone, DeviceTimeout, DriverError, NotSupported, UnsupportedReply
-from drivers.transports.vfio_user.stream import DONTWAIT, Damaged, Stream, close_all
+from drivers.transports.vfio_user.stream import DONTWAIT, MAX_UNSENT, Damaged, Stream, close_all
 from regmodel.errors import DmaFault, RegmodelError, UsageError
 from regmodel.layout import layout
 from regmodel.structures import vfio_user as wire
@@ -95,7 +95,7 @@ class Channel:
         except BlockingIOError:
             if sent:
                 self._late.add(ident)
-                raise self._timed_out(f"the {_access('read', width, offset, region)} is not answered") from None
+                raise self._timed_out(f"{_access('read', width, offset, region)} is not answered") from None
         except OSError as error:
             self._broken(error)
         except BaseException:  # a signal: the reply is still to come
@@ -137,7 +137,7 @@ class Channel:
                 pass
             except OSError as error:
                 self._broken(error)
-        self._talk(message[sent:], (), f"the {_access('write', width, offset, region)}")
+        self._talk(message[sent:], (), _access("write", width, offset, region))
 
     # -- all other commands
 
@@ -157,7 +157,7 @@ class Channel:
         what = _access("write", width, offset, region)
         reply = self.call(Command.REGION_WRITE, body, what)
         if reply[:16] != body[:16]:
-            self._damaged(f"the {what} is answered for another access")
+            self._damaged(f"an answer to another access than {what}")
 
     def write_multi(self, rows: Sequence[tuple[int, int, int, int]]) -> None:
         """One REGION_WRITE_MULTI of rows of offset, region, width and value, posted. Only where the server offers it."""
@@ -168,7 +168,7 @@ class Channel:
 
     def serve(self, timeout: float = 0.0) -> bool:
         """Answer what the server asks; if that is nothing, wait up to ``timeout`` seconds for it. False: it was nothing."""
-        self._check()
+        self.check()
         deadline = time.monotonic() + timeout
         before = self.asked
         try:
@@ -189,7 +189,7 @@ class Channel:
     # -- inside: sending
 
     def _send(self, command: Command, body: bytes, fds: Sequence[int] = (), what: str = "") -> int:
-        self._check()
+        self.check()
         if len(self._late) > MAX_LATE:
             self._gone(f"the server has left {MAX_LATE} commands without an answer")
         ident = (self._ident + 1) & 0xFFFF
@@ -201,7 +201,7 @@ class Channel:
 
     def _talk(self, message: bytes, fds: Sequence[int], what: str) -> None:
         """Send all of ``message``; meanwhile the server is answered."""
-        self._check()
+        self.check()
         stream, deadline = self._stream, time.monotonic() + self.timeout
         try:
             if fds:
@@ -242,7 +242,7 @@ class Channel:
     def _parse(self, ident: int, command: int) -> tuple[int | None, bytes, list[int]] | None:
         """Handle all complete messages; the reply to ``ident``, if it is among them: errno or None, body, descriptors."""
         stream, reply = self._stream, None
-        while (head := stream.header()) is not None:
+        while stream.unsent <= MAX_UNSENT and (head := stream.header()) is not None:
             found, number, size, flags, error = head
             message, fds = stream.take(size)
             kind = flags & _TYPE
@@ -267,7 +267,7 @@ class Channel:
         body, fds = self._await(ident, _REGION_READ, what)
         close_all(fds)
         if len(body) != 16 + width or wire.REGION_ACCESS.unpack_from(body) != (offset, region, width):
-            self._damaged(f"the {what} is answered for another access, or with {len(body) - 16} bytes")
+            self._damaged(f"an answer to another access than {what}, or with {len(body) - 16} bytes")
         return int.from_bytes(body[16:], "little")
 
     def _answer(self, ident: int, command: int, flags: int, body: memoryview) -> None:
@@ -302,7 +302,8 @@ class Channel:
 
     # -- inside: the end of it
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises what ended the conversation, if anything has."""
         if self._over is not None:
             kind, text = self._over
             raise kind(f"{self.name}: {text}")
@@ -318,13 +319,13 @@ class Channel:
         self._gone("the server has hung up")
 
     def _broken(self, error: OSError) -> NoReturn:
-        self._check()  # the descriptor of a conversation that has ended is bad
+        self.check()  # the descriptor of a conversation that has ended is bad
         self._gone(f"the server has hung up ({error.strerror})")
 
     def _gone(self, why: str) -> NoReturn:
         self._over = DeviceGone, f"{why}: start it again, and open the device anew"
         self._stream.close()
-        self._check()
+        self.check()
         raise AssertionError
 
     def _damaged(self, why: str) -> NoReturn:
@@ -335,7 +336,7 @@ class Channel:
 
 def _access(kind: str, width: int, offset: int, region: int) -> str:
     where = f"BAR {region}" if region < 6 else {6: "the ROM", 7: "configuration space"}.get(region, f"region {region}")
-    return f"{kind} of {width} bytes at {offset:#x} of {where}"
+    return f"the {kind} of {width} bytes at {offset:#x} of {where}"
 
 
 def _name(command: int) -> str:

@@ -77,6 +77,7 @@ class Interrupts:
 
     def wait(self, timeout: float) -> Sequence[int]:
         """The vectors that have fired; waits up to ``timeout`` seconds for one, and answers the server meanwhile."""
+        self._channel.check()
         deadline = time.monotonic() + timeout
         if self._masked:
             self._masked = False
@@ -107,8 +108,9 @@ class Interrupts:
     # -- inside
 
     def _set(self, flags: IrqSetFlags, start: int, fds: Sequence[int], count: int = 0) -> None:
+        assert self._irq is not None
         request = vfio.IRQ_SET.pack(vfio.IRQ_SET.size, flags, self._irq, start, len(fds) or count)
-        self._channel.call(Command.DEVICE_SET_IRQS, request, f"SET_IRQS of {self._irq!s}", fds)
+        self._channel.call(Command.DEVICE_SET_IRQS, request, f"SET_IRQS of {self._irq.name}", fds)
 
     def _configure(self, count: int) -> None:
         """Enable bits in configuration space: for ``count`` vectors, or off."""

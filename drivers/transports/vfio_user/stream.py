@@ -22,7 +22,7 @@ from regmodel.structures import vfio_user as wire
 MAX_MESSAGE = 64 + wire.MAX_DATA_XFER_SIZE
 """Bytes of the longest message that the server may send us: VERSION says how much data we take."""
 MAX_UNSENT = 4 * MAX_MESSAGE
-"""With more than this to be sent nothing is received: a server that takes no replies gets no further ones."""
+"""With more than this to be sent, nothing is received or answered: a server that takes no replies gets no further ones."""
 RECEIVE = 4096
 
 DONTWAIT = int(socket.MSG_DONTWAIT)  # a plain number: arithmetic on enumerations takes as long as a system call

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -165,14 +165,16 @@ class VfioUser:
         if not self._open:
             return
         self._open = False
-        with suppress(DriverError):  # it may have gone, or hang: then there is nothing to stop
+        try:
             if not self._channel.is_over:
                 bus_master_off(self)
+                self._interrupts.disable()
+        except DriverError:  # it has gone, or hangs: then no more questions
+            self._channel.close()
         with ExitStack() as all_of_them:
             all_of_them.callback(self._channel.close)
             all_of_them.callback(self._memory.close)
-            with suppress(DriverError):
-                self._interrupts.close()
+            all_of_them.callback(self._interrupts.close)
             for bar in self._bars.values():
                 if isinstance(bar, AreaBar):
                     bar.release()
