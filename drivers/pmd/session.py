@@ -77,7 +77,7 @@ class Session:
         self.streams: list[Stream] = []
         self.modes: list[Mode] = []
         self.mode = options.mode
-        self.stopping = False
+        self.stopping = self._closed = False
         self.pool = self._set_up()
         self.set_mode(options.mode)
 
@@ -201,6 +201,8 @@ class Session:
             self.port.stop()
 
     def close(self) -> None:
-        """Stop and close the port, and give the pool back."""
+        """Stop and close the port, and give the pool back. Harmless the second time."""
         self.port.close()
-        self.pool.close()
+        if not self._closed:
+            self._closed = True
+            self.pool.close()
