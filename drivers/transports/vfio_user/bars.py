@@ -85,7 +85,10 @@ def make_bar(channel: Channel, info: RegionInfo, areas: Sequence[Area], *, poste
 
 
 def map_areas(info: RegionInfo, fd: int) -> list[Area]:
-    """Map what can be mapped of a region; the rest stays with messages. ``fd`` stays the caller's."""
+    """Map what can be mapped of a region; the rest stays with messages. ``fd`` stays the caller's.
+
+    A server that makes its file shorter afterwards takes us with it (SIGBUS): to map is to trust, as with any BAR.
+    """
     found: list[Area] = []
     for at, size in info.areas:
         start = info.offset + at

@@ -159,13 +159,6 @@ class Channel:
         if reply[:16] != body[:16]:
             self._damaged(f"an answer to another access than {what}")
 
-    def write_multi(self, rows: Sequence[tuple[int, int, int, int]]) -> None:
-        """One REGION_WRITE_MULTI of rows of offset, region, width and value, posted. Only where the server offers it."""
-        entries = b"".join([wire.SINGLE_WRITE.pack(*row) for row in rows])
-        body = wire.WRITE_MULTI.pack(len(rows)) + entries
-        head = wire.HEADER.pack(0, Command.REGION_WRITE_MULTI, 16 + len(body), _NO_REPLY, 0)
-        self._talk(head + body, (), f"{len(rows)} writes at once")
-
     def serve(self, timeout: float = 0.0) -> bool:
         """Answer what the server asks; if that is nothing, wait up to ``timeout`` seconds for it. False: it was nothing."""
         self.check()

@@ -15,7 +15,6 @@ OURS: Mapping[str, object] = {
     "max_data_xfer_size": wire.MAX_DATA_XFER_SIZE,
     "max_dma_maps": wire.MAX_DMA_MAPS,
     "pgsizes": wire.PAGE_SIZE,
-    "write_multiple": True,
 }
 
 
@@ -28,7 +27,6 @@ class Session:
     max_dma_maps: int = wire.MAX_DMA_MAPS
     page: int = wire.PAGE_SIZE
     """Alignment of DMA maps."""
-    write_multiple: bool = False
 
 
 def proposal() -> bytes:
@@ -53,7 +51,6 @@ def agree(body: bytes, name: str) -> Session:
         _number(said, "max_data_xfer_size", wire.MAX_DATA_XFER_SIZE, 8, 1 << 40, name),
         _number(said, "max_dma_maps", wire.MAX_DMA_MAPS, 1, 1 << 32, name),
         max(pages & -pages, wire.PAGE_SIZE),
-        said.get("write_multiple") is True,
     )
 
 

@@ -28,7 +28,6 @@ from .scripted import (
     REGION_READ,
     REGION_WRITE,
     RESET,
-    WRITE_MULTI,
     Peer,
     Request,
     content,
@@ -95,16 +94,6 @@ def test_ids_wrap_around(attach: Attach) -> None:
     client._channel._ident = 0xFFFE
     assert [client.bar(0).u32[1] for _ in range(4)] == [4] * 4
     assert [r.ident for r in server.requests[-4:]] == [0, 1, 2, 3]
-
-
-def test_many_writes_in_one_message(attach: Attach) -> None:
-    client, server = attach(write_multiple=True)
-    assert client.session.write_multiple
-    client._channel.write_multi([(0, 0, 4, 1), (8, 0, 8, 2)])
-    client.bar(0).u32[0]
-    request = next(r for r in server.requests if r.command == WRITE_MULTI)
-    assert request.flags == NO_REPLY
-    assert request.body == struct.pack("<QQIIQQIIQ", 2, 0, 0, 4, 1, 8, 0, 8, 2)
 
 
 # -- replies that are not as they should be
