@@ -21,7 +21,7 @@ from regmodel.access import CONST, RC, RO, RS, RSVD, RW, RWO, W0C, W1C, W1P, W1S
 from regmodel.catalogue import Description, find
 from regmodel.errors import UsageError
 from regmodel.function import ResetCause
-from regmodel.registers import UNDOCUMENTED, Alias32, Bar, Each, Reg8, Reg32, Reg64
+from regmodel.registers import UNDOCUMENTED, Alias32, Bar, Reg8, Reg32, Reg64
 from tests.drivers.fakes import Fake
 from tests.regmodel.described import descriptions
 
@@ -385,7 +385,9 @@ class TestGone:
         fake.script("r", [0xFFFFFFFF])
         assert dev.r.read() == 0xFFFFFFFF and len(fake.did()) == 1
 
-    @pytest.mark.parametrize("entry", [Reg8(0, "a" / RW[0], RSVD[...]), Reg64(0, "a" / RW[62:0], "w" / WO[63]), Reg32(0, CONST)])
+    @pytest.mark.parametrize(
+        "entry", [Reg8(0, "a" / RW[0], RSVD[...]), Reg64(0, "a" / RW[62:0], "w" / WO[63]), Reg32(0, CONST)]
+    )
     def test_other_proofs(self, entry: Any) -> None:
         dev, fake = made("r" / entry)
         fake.script("r", [(1 << entry.width) - 1] * 2)
