@@ -48,7 +48,7 @@ class Alone:
 
     def wait(self, seconds: float) -> None:
         """Let time pass until the devices do something, at most ``seconds``."""
-        duration = max(round(seconds * 1e9), 0)
+        duration = max(round(seconds * 1e9), int(seconds > 0))  # a rest smaller than a nanosecond passes too
         if self.clock is None:
             self.loop.turn(duration)
         else:

@@ -112,6 +112,13 @@ def test_manual_time_passes_by_waiting_only(transport: InProcess) -> None:
     assert transport.now() - started == 0.75
 
 
+def test_manual_time_reaches_deadlines_that_are_no_whole_nanoseconds(transport: InProcess) -> None:
+    transport.enable_irqs(1)
+    for i in range(100):
+        transport.sleep(0.001 * i + 1e-10)
+        assert list(transport.wait_irq(0.01)) == []
+
+
 def test_timers_of_the_device_run_at_their_time(transport: InProcess, alone: Alone) -> None:
     times: list[float] = []
     for due in (300_000, 100_000, 7_000_000):
