@@ -68,11 +68,14 @@ def answers(results: Sequence[Result], reads: Iterable[int]) -> list[int]:
     return found
 
 
-def reset_values(program: Program, target: int, index: int, bar: Bar) -> dict[int, str]:
-    """Append a read of each register of BAR ``index`` that has a reset value known to software, expecting it: the paths by
-    vector. Bits that hardware changes are not compared; registers that reading changes come last in their own order.
+def reset_values(program: Program, target: int, index: int, bar: Bar, cause: ResetCause) -> dict[int, str]:
+    """Append a read of each implemented register of BAR ``index``, expecting what the oracle says it holds after power-on and
+    then a reset by ``cause``: the paths, by vector.
+
+    Bits that hardware changes are not compared. Registers that reading changes come last.
     """
     oracle = Oracle(bar)
+    oracle.reset(cause)
     rows = [(path, offset, entry) for path, _, offset, entry in bar.placed() if isinstance(entry, Register)]
     rows.sort(key=lambda row: row[2].side_effects)
     found = {}

@@ -17,6 +17,8 @@ from firmware.errors import BuildError
 SOURCES = Path(__file__).with_name("x86")
 LINKER_SCRIPT = SOURCES / "image.ld"
 COMPILER, LINKER = "gcc", "ld"
+PACKAGES = {COMPILER: "gcc", LINKER: "binutils"}
+"""What Debian calls them."""
 FLAGS = (
     "-m64", "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-ffreestanding", "-fno-pic", "-mcmodel=small",
     "-mno-red-zone",  # interrupts use the stack that they meet
@@ -57,8 +59,7 @@ def build(target: Path) -> None:
 def _find(tool: str) -> str:
     found = shutil.which(tool)
     if found is None:
-        package = "gcc" if tool == COMPILER else "binutils"
-        raise BuildError(f"{tool} is missing, and the firmware image is built with it: apt install {package}")
+        raise BuildError(f"{tool} is missing, and the firmware image is built with it: apt install {PACKAGES[tool]}")
     return found
 
 

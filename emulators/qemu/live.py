@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import time
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -171,7 +170,7 @@ class Reached:
         self._live, self._target = live, target
         self._located: Found | None = None
         self._bars: dict[int, LiveBar] = {}
-        self._taken: list[tuple[int, int]] = []
+        self._buffers: dict[int, LiveBuffer] = {}  # by address
         self._counts = live.machine.guest.words("irq_counts")
         self._irqs: tuple[int, int] = (0, 0)  # first counter, how many
         self._seen: list[int] = []
@@ -251,24 +250,22 @@ class Reached:
             raise UsageError(f"{size} bytes of DMA memory cannot be allocated")
         symbol = self._live.machine.image.symbol("dma_buffer")
         size, at = -(-size // _PAGE) * _PAGE, symbol.address
-        for first, end in self._taken:
+        for first, taken in sorted(self._buffers.items()):
             if first - at >= size:
                 break
-            at = end
+            at = first + taken.size
         if at + size > symbol.address + symbol.size:
             raise UsageError(f"no {size} bytes of the guest's {symbol.size} bytes of DMA memory are free")
-        insort(self._taken, (at, at + size))
         view = self._live.machine.memory[at : at + size]
         view[:] = bytes(size)
-        return LiveBuffer(self, at, view)
+        self._buffers[at] = buffer = LiveBuffer(self, at, view)
+        return buffer
 
     def take_back(self, buffer: LiveBuffer) -> None:
         """Free one buffer. Raises ``UsageError`` when that was done before."""
-        place = (buffer.iova, buffer.iova + buffer.size)
-        at = bisect_left(self._taken, place)
-        if self._taken[at : at + 1] != [place]:
+        if self._buffers.get(buffer.iova) is not buffer:
             raise UsageError(f"the DMA memory at {buffer.iova:#x} is not allocated")
-        del self._taken[at]
+        del self._buffers[buffer.iova]
 
     # -- interrupts
 
@@ -332,7 +329,7 @@ class Reached:
         if self._live.machine.alive:
             self.disable_irqs()
             self._master_off()
-        self._taken.clear()
+        self._buffers.clear()
 
     def _master_off(self) -> None:
         command = self.config_read(_COMMAND, _MASTER_OFFSET)

@@ -79,19 +79,27 @@ static void find_function(unsigned bdf, unsigned upstream, bool number)
         find_behind(index, number);
 }
 
+/* The next function of a bus from ``bdf`` on, or NOTHING. */
+static unsigned next_on_bus(unsigned bus, unsigned bdf)
+{
+    for (; bdf >> 8 == bus; bdf++) {
+        if (bdf & 7 && !(config_read(bdf & ~7u, PCI_HEADER, 1) & PCI_HEADER_MULTI))
+            continue;
+        if (config_read(bdf, PCI_ID, 4) != NOTHING)
+            return bdf;
+    }
+    return NOTHING;
+}
+
 static void find_on_bus(unsigned bus, unsigned upstream, bool number)
 {
     if (bus > last_used_bus)
         last_used_bus = bus;
-    for (unsigned device = 0; device < 32; device++) {
-        unsigned bdf = bus << 8 | device << 3;
-        if (config_read(bdf, PCI_ID, 4) == NOTHING)
-            continue;
-        unsigned count = config_read(bdf, PCI_HEADER, 1) & PCI_HEADER_MULTI ? 8 : 1;
-        for (unsigned i = 0; i < count; i++)
-            if (config_read(bdf + i, PCI_ID, 4) != NOTHING)
-                find_function(bdf + i, upstream, number);
-    }
+    for (unsigned bdf = bus << 8; number && (bdf = next_on_bus(bus, bdf)) != NOTHING; bdf++)
+        if ((config_read(bdf, PCI_HEADER, 1) & 0x7F) == 1)
+            number_bridge(bdf, 0, 0); /* an old number would answer in the place of a new one */
+    for (unsigned bdf = bus << 8; (bdf = next_on_bus(bus, bdf)) != NOTHING; bdf++)
+        find_function(bdf, upstream, number);
 }
 
 void find_functions(bool number)

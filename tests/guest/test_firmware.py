@@ -1,0 +1,383 @@
+"""The guest image on real machines: ours behind vfio-user, and whatever QEMU itself emulates. No Linux in sight.
+
+Each run is measured from the start of QEMU to the last result, and none may take 3 s.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from emulators.process import ServerProcess
+from emulators.qemu import Lab, RawDevice, VfioUser
+from emulators.qemu.errors import GuestDied, GuestError
+from emulators.qemu.firmware import FirmwareMachine, Run
+from emulators.qemu.firmware import run as run_table
+from emulators.qemu.live import Live, Reached
+from emulators.qemu.machine import Device
+from firmware import format as f
+from firmware.compiled import COMMAND, reset_values
+from firmware.format import BarFlag, Kind, Mode, Space, Status
+from firmware.vectors import BUS_MASTER, MEMORY_SPACE, Program, at, known_as
+from regmodel.catalogue import find
+from regmodel.conformance.accesses import ConfigRead, Read, Reset, TargetGone, Wait, Write
+from regmodel.errors import UsageError
+from regmodel.function import Irq, ResetCause
+
+pytestmark = pytest.mark.guest
+LIMIT = 3.0
+FLR, ENABLED = ResetCause.FLR, MEMORY_SPACE | BUS_MASTER
+EDU_DMA = "edu,dma_mask=0xffffffff"
+
+
+def go(lab: Lab, devices: list[Device], program: Program, **more: object) -> Run:
+    """One run, timed."""
+    result = run_table(lab, devices, program, **more)  # type: ignore[arg-type]
+    print(f"{result.seconds:.2f} s; image: {result.report.boot_us} us to find, {result.report.run_us} us for the table")
+    assert result.seconds < LIMIT
+    return result
+
+
+@pytest.fixture
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess(["igbvf", "igbvf"]) as server:
+        yield server
+
+
+# -- our own device, behind QEMU's vfio-user-pci
+
+
+@pytest.mark.parametrize("name", ["igbvf", "igbvf-i350"])
+def test_every_register_of_ours_holds_its_reset_value(lab: Lab, name: str) -> None:
+    device = find(name)
+    program = Program()
+    vf = program.target(known_as(device.identity.vendor, device.identity.device))
+    program.flr(vf)
+    program.enable(vf, ENABLED)
+    paths = reset_values(program, vf, 0, device.bars[0], FLR)
+    with ServerProcess([name]) as server:
+        result = go(lab, [VfioUser(server.sockets[0])], program)
+    assert not result.problem and result.report.done == len(program.vectors) > 40
+    # The served card has a PF driver, which does what stock igb does when it comes up: it disables queue 0 by storing 0.
+    assert {paths[n]: r.value for n, _, r in result.failed()} == {"rxdctl[0]": 0}
+
+
+def test_each_access_is_one_access_of_its_width(lab: Lab, server: ServerProcess) -> None:
+    program = Program()
+    vf = program.target(known_as(0x8086, 0x10CA))
+    program.enable(vf, ENABLED)
+    window = 0x800  # VMBMEM: memory, any byte of it may be accessed alone
+    for width, value in ((8, 0x1122334455667788), (4, 0xAABBCCDD), (2, 0xEEFF), (1, 0x99)):
+        program.write(vf, 0, window + 4 * width, width, value)
+        program.read(vf, 0, window + 4 * width, width, value)
+    go(lab, [VfioUser(server.sockets[0])], program).check()
+    with server.control() as client:
+        seen = [row[3:] for row in client.ask("recent", function="vf0", count=8)]
+    assert [(kind, size) for kind, _, _, size, _ in seen] == [(kind, n) for n in (8, 4, 2, 1) for kind in ("write", "read")]
+
+
+def test_msix_messages_are_counted_one_by_one(lab: Lab, server: ServerProcess) -> None:
+    program = Program()
+    vf = program.target(known_as(0x8086, 0x10CA))
+    program.enable(vf, ENABLED)
+    assert program.irqs(vf, 3) == 1
+    early = program.irq_wait(vf, 1, 1, 1000)
+    program.write(vf, 0, 0x152C, 4, 0b110)  # EIAC: the message clears its cause, so that the next one is an edge
+    program.write(vf, 0, 0x1524, 4, 0b110)  # EIMS
+    for cause in (0b010, 0b100, 0b100, 0b001):
+        program.write(vf, 0, 0x1520, 4, cause)  # EICS
+        program.delay(20_000)
+    waits = [program.irq_wait(vf, message, times, 500_000) for message, times in ((1, 1), (2, 2))]
+    masked = program.irq_wait(vf, 0, 1, 20_000)
+    result = go(lab, [VfioUser(server.sockets[0])], program)
+    assert result[early].status is Status.TIMEOUT and result[early].value == 0
+    assert [result[n].value for n in waits] == [1, 2] and all(result[n].ok for n in waits)
+    assert result[masked].status is Status.TIMEOUT and result[masked].value == 0
+
+
+def test_a_reset_of_the_bus_reaches_the_device(lab: Lab, server: ServerProcess) -> None:
+    program = Program()
+    vf = program.target(at("01:00.0"))
+    program.enable(vf, ENABLED)
+    program.write(vf, 0, 0x800, 4, 0x12345678)
+    kept = program.read(vf, 0, 0x800, 4, 0x12345678)
+    program.bus_reset(vf)
+    off = program.read(vf, Space.CONFIG, 4, 2, 0, 6)
+    program.enable(vf, ENABLED)
+    gone = program.read(vf, 0, 0x800, 4)
+    result = go(lab, [VfioUser(server.sockets[0])], program, root_port=True)
+    assert result[kept].ok and result[off].ok and result[gone].ok and result[gone].value != 0x12345678
+
+
+# -- devices of QEMU's own
+
+# (device, identifiers, sizes of BARs, a register that is known: BAR, offset, width, value, mask)
+OWN = [
+    ("e1000e", 0x8086, 0x10D3, {0: 0x20000, 1: 0x20000, 2: 0x20, 3: 0x4000}, (0, 0x0008, 4, 0x80083, 0x800BF)),
+    ("igb", 0x8086, 0x10C9, {0: 0x20000, 1: 0x20000, 2: 0x20, 3: 0x4000}, (0, 0x0008, 4, 0x80080000, 0xFFF00000)),
+    ("virtio-net-pci,disable-legacy=on", 0x1AF4, 0x1041, {1: 0x1000, 4: 0x4000}, (4, 0x0012, 2, 3, 0xFFFF)),
+    ("vmxnet3", 0x15AD, 0x07B0, {0: 0x1000, 1: 0x1000, 2: 0x2000}, (1, 0x0000, 4, 1, 0xFFFFFFFF)),
+    ("edu", 0x1234, 0x11E8, {0: 0x100000}, (0, 0x0000, 4, 0x010000ED, 0xFFFFFFFF)),
+    ("ivshmem-plain,memdev=shared", 0x1AF4, 0x1110, {0: 0x100, 2: 0x100000}, (2, 0x0000, 4, 0, 0xFFFFFFFF)),
+]
+SHARED = ["-object", "memory-backend-ram,id=shared,size=1M"]
+
+
+@pytest.mark.parametrize("root_port", [False, True], ids=["on-the-root-bus", "behind-root-ports"])
+@pytest.mark.parametrize("bios", [None, "qboot.rom"], ids=["seabios", "qboot"])
+def test_qemus_own_devices_are_found_placed_and_read(lab: Lab, bios: str | None, root_port: bool) -> None:
+    program = Program()
+    known, sizes = {}, {}
+    for spec, vendor, device, bars, (bar, offset, width, value, mask) in OWN:
+        target = program.target(known_as(vendor, device))
+        program.enable(target, COMMAND)
+        program.read(target, Space.CONFIG, 0, 4, device << 16 | vendor)
+        known[spec] = program.read(target, bar, offset, width, value, mask)
+        sizes[spec] = {bar: program.size(target, bar) for bar in bars}
+    devices = [RawDevice(row[0]) for row in OWN]
+    result = go(lab, devices, program, root_port=root_port, bios=bios, arguments=SHARED).check()
+    assert result.report.assigned == 1  # igb is a PF, for whose VFs no loader leaves room
+    for spec, vendor, device, bars, _ in OWN:
+        found = next(one for one in result.functions if (one.vendor, one.device) == (vendor, device))
+        assert {i: bar.size for i, bar in found.bars.items()} == bars == {i: result[n].value for i, n in sizes[spec].items()}
+    assert _overlaps(result) == []
+    assert sum(one.kind is Kind.BRIDGE for one in result.functions) == (len(OWN) if root_port else 0)
+
+
+def _overlaps(result: Run) -> list[str]:
+    """BARs that share an address with another, are not aligned to their size, or lie in RAM."""
+    wrong = []
+    ranges = [(bar.flags & BarFlag.IO, bar.address, bar.address + bar.size, f"{one} BAR {i}")
+              for one in result.functions for i, bar in one.bars.items()]  # fmt: skip
+    for number, (io, first, end, name) in enumerate(ranges):
+        if first % (end - first) or (not io and first < 0x80000000):
+            wrong.append(name)
+        wrong += [f"{name} and {other}" for o, a, b, other in ranges[:number] if o == io and a < end and first < b]
+    return wrong
+
+
+def test_what_the_loader_placed_stays_where_it_is(lab: Lab) -> None:
+    program = Program()
+    result = go(lab, [RawDevice("e1000e"), RawDevice("edu")], program)
+    assert result.report.assigned == 0 and result.report.acpi == 1 and _overlaps(result) == []
+
+
+def test_bridges_behind_bridges_are_numbered(lab: Lab) -> None:
+    program = Program()
+    edu = program.target(known_as(0x1234, 0x11E8))
+    program.enable(edu, COMMAND)
+    program.read(edu, 0, 0, 4, 0x010000ED)
+    chain = ["pcie-root-port,id=r0,chassis=9", "x3130-upstream,id=u0,bus=r0", "xio3130-downstream,id=d0,bus=u0,chassis=10",
+             "pcie-pci-bridge,id=b0,bus=d0", "edu,bus=b0,addr=3"]  # fmt: skip
+    for bios in (None, "qboot.rom"):
+        result = go(lab, [RawDevice(spec) for spec in chain], program, bios=bios).check()
+        found = next(one for one in result.functions if one.device == 0x11E8)
+        assert found.bdf >> 8 == 4 and _overlaps(result) == []
+
+
+def test_the_pf_of_qemus_igb_gets_its_vfs_from_the_image(lab: Lab) -> None:
+    program = Program()
+    pf = program.target(known_as(0x8086, 0x10C9))
+    vfs = [program.vf_of(pf, number) for number in (0, 1, 2)]
+    early = program.locate(vfs[0])
+    program.enable(pf, ENABLED)
+    enabled = program.vfs(pf, 2)
+    rows = []
+    for number, vf in enumerate(vfs[:2]):
+        program.enable(vf, ENABLED)
+        program.read(vf, Space.CONFIG, 0, 4, 0xFFFFFFFF)  # the identifiers are the PF's to tell: SR-IOV 1.1, 3.4.1.1
+        program.read(vf, 0, 0x0008, 4, 0x00080081, 0x000800C1)  # STATUS
+        program.read(vf, 0, 0x1680, 4, 0)  # EITR
+        program.write(vf, 0, 0x2800, 4, 0x1000 * (number + 1))  # RDBAL: a VF has its own
+        rows.append(program.irqs(vf, 3))
+    own = [program.read(vf, 0, 0x2800, 4, 0x1000 * (n + 1)) for n, vf in enumerate(vfs[:2])]
+    third = program.read(vfs[2], 0, 0, 4)
+    for root_port in (False, True):
+        result = go(lab, [RawDevice("igb")], program, root_port=root_port)
+        failed = {n: r.status for n, _, r in result.failed()}
+        assert failed == {early: Status.NO_DEVICE, third: Status.NO_DEVICE}
+        assert result[enabled].ok and [result[n].value for n in rows] == [0, 3] and all(result[n].ok for n in own)
+        found = [one for one in result.functions if one.kind is Kind.VF]
+        assert [one.device for one in found] == [0x10CA, 0x10CA] and found[1].bdf - found[0].bdf == 2
+        assert _overlaps(result) == []
+
+
+def test_ports_msi_polls_and_delays(lab: Lab) -> None:
+    program = Program()
+    edu, nic = program.target(known_as(0x1234, 0x11E8)), program.target(known_as(0x8086, 0x10D3))
+    program.enable(edu, COMMAND)
+    program.enable(nic, COMMAND)
+    program.write(edu, 0, 4, 4, 0x1234)
+    program.read(edu, 0, 4, 4, ~0x1234 & 0xFFFFFFFF)
+    program.irqs(edu, 1, Space.MSI)
+    program.write(edu, 0, 0x20, 4, 0x80)  # an interrupt when a factorial is done
+    program.write(edu, 0, 8, 4, 6)
+    poll = program.poll(edu, 0, 0x20, 4, 0, 1, 500_000)
+    program.read(edu, 0, 8, 4, 720)
+    msi = program.irq_wait(edu, 0, 1, 500_000)
+    never = program.poll(edu, 0, 0, 4, 0, 0xFFFFFFFF, 3000)
+    program.write(nic, 2, 0, 4, 8)  # IOADDR and IODATA: STATUS through the I/O BAR
+    port = program.read(nic, 2, 4, 4, 0x80, 0x80)
+    delay = program.delay(30_000)
+    result = go(lab, [RawDevice("edu"), RawDevice("e1000e")], program)
+    assert {n for n, _, _ in result.failed()} == {never}
+    assert result[poll].times >= 1 and result[msi].value == 1 and result[port].ok and result[delay].ok
+    assert result[never].status is Status.TIMEOUT and result[never].times > 1 and result[never].value == 0x010000ED
+    assert 33_000 < result.report.run_us < 2_000_000
+
+
+def test_a_function_without_flr_refuses_and_nothing_that_is_not_there_is_touched(lab: Lab) -> None:
+    program = Program()
+    edu, nobody = program.target(known_as(0x1234, 0x11E8)), program.target(at("00:19.0"))
+    program.enable(edu, COMMAND)
+    expected = {
+        program.flr(edu): Status.REFUSED, program.bus_reset(edu): Status.REFUSED, program.vfs(edu, 1): Status.REFUSED,
+        program.irqs(edu, 1): Status.REFUSED, program.irqs(edu, 2, Space.MSI): Status.REFUSED,
+        program.irq_wait(edu, 0, 1, 10): Status.REFUSED,
+        program.read(edu, 1, 0, 4): Status.REFUSED, program.read(edu, 0, 0x100000, 4): Status.REFUSED,
+        program.read(edu, 0, 0xFFFFFFFE, 4): Status.REFUSED, program.read(edu, 0, 0, 3): Status.REFUSED,
+        program.read(edu, Space.CONFIG, 2, 4): Status.REFUSED, program.read(edu, Space.CONFIG, 0, 8): Status.REFUSED,
+        program.read(nobody, Space.CONFIG, 0, 4): Status.NO_DEVICE, program.read(31, 0, 0, 4): Status.NO_DEVICE,
+    }  # fmt: skip
+    last = program.read(edu, 0, 0, 4, 0x010000ED)
+    result = go(lab, [RawDevice("edu")], program)
+    assert {n: r.status for n, _, r in result.failed()} == expected and result[last].ok
+
+
+def test_a_fault_is_a_result_and_the_run_goes_on(lab: Lab) -> None:
+    program = Program()
+    here = program.target(at("00:00.0"))
+    null = program.read(here, Space.MEMORY, 0x10, 4)
+    code = program.write(here, Space.MEMORY, 0x8, 8, 1)
+    ram = program.read(here, Space.MEMORY, 0x10000000, 8, 0)
+    result = go(lab, [], program)
+    assert (result[null].status, result[null].fault, result[null].value) == (Status.FAULT, 14, 0x10)
+    assert (result[code].status, result[code].fault, result[code].value) == (Status.FAULT, 14, 8)
+    assert result[ram].ok and not result.problem
+
+
+# -- when things go wrong
+
+
+def test_a_device_that_hangs_ends_the_run_with_one_line(lab: Lab, server: ServerProcess) -> None:
+    program = Program()
+    vf = program.target(known_as(0x8086, 0x10CA))
+    program.enable(vf, ENABLED)
+    done = program.read(vf, 0, 8, 4)
+    program.delay(700_000)
+    program.read(vf, 0, 8, 4)
+    with FirmwareMachine(lab, [VfioUser(server.sockets[0])], program) as machine:
+        machine.wait_for(f.State.ENUMERATED)
+        time.sleep(0.3)
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            result = machine.finish(2.0)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+    assert "did not end in 2 s: vector 3 is under way, read target 0 BAR0+0x8" in result.problem and "\n" not in result.problem
+    assert result[done].ok and result[3].status is Status.NOT_RUN
+    with pytest.raises(GuestError, match="vector 3"):
+        result.check()
+
+
+def test_what_qemu_refuses_is_one_line(lab: Lab) -> None:
+    with pytest.raises(GuestDied, match=r"the image did not start; .*no-such-device") as caught:
+        run_table(lab, [RawDevice("no-such-device")], Program())
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_of_another_loader_says_so(lab: Lab) -> None:
+    with FirmwareMachine(lab, [], Program()) as machine:
+        pass
+    machine.image.place("control", b"\0\0\0\0")
+    with machine:
+        result = machine.finish(10)
+    assert result.report.failure is f.Failure.MAGIC and "magic" in result.problem
+
+
+# -- requests to an image that runs
+
+
+def test_one_access_after_the_other_on_a_device_of_ours(lab: Lab, server: ServerProcess) -> None:
+    program = Program()
+    target = program.target(at("01:00.0"))
+    device = VfioUser(server.sockets[0])
+    with FirmwareMachine(lab, [device], program, mode=Mode.SERVE, root_port=True) as machine:
+        with Reached(Live(machine), target, settle_us=1000) as vf:
+            assert vf.perform(ConfigRead(0, 4)) == 0x10CA8086
+            vf.perform(Write(0, 0x2800, 4, 0x1234_5000))
+            assert vf.perform(Read(0, 0x2800, 4)) == 0x1234_5000 == vf.bar(0).u32[0x2800 // 4]
+            vf.perform(Wait(0.001))
+            vf.bar(0).u32[0x800 // 4] = 0xFEEDFACE
+            vf.perform(Reset(ResetCause.BUS))
+            assert vf.bar(0).u32[0x800 // 4] != 0xFEEDFACE
+            assert vf.irq_vectors() == 3
+            vf.enable_irqs(3)
+            assert vf.wait_irq(0) == []
+            vf.bar(0).write(0x1524, 4, 0b111)
+            vf.bar(0).write(0x1520, 4, 0b101)
+            heard: set[int] = set()
+            while len(heard) < 2 and (fired := vf.wait_irq(2)):
+                heard |= set(fired)
+            assert heard == {0, 2}
+            for bad in (lambda: vf.bar(0).read(2, 4), lambda: vf.bar(0).read(0x4000, 4), lambda: vf.bar(1)):
+                with pytest.raises(UsageError):
+                    bad()
+        Live(machine).stop()
+        assert machine.finish(5).problem == ""
+
+
+def test_memory_for_dma_is_the_guests_and_ours(lab: Lab) -> None:
+    program = Program()
+    target = program.target(known_as(0x1234, 0x11E8))
+    with FirmwareMachine(lab, [RawDevice(EDU_DMA)], program, mode=Mode.SERVE) as machine:
+        with Reached(Live(machine), target) as edu:
+            source, sink = edu.alloc(100), edu.alloc(5000)
+            assert (source.iova, sink.iova, source.size, sink.size) == (0x1000_0000, 0x1000_1000, 4096, 8192)
+            source.view[:12] = b"from Python!"
+            bar = edu.bar(0)
+            for iova, buffer, command in ((source.iova, 0x40000, 1), (0x40000, sink.iova, 3)):
+                bar.write(0x80, 8, iova)
+                bar.write(0x88, 8, buffer)
+                bar.write(0x90, 8, 12)
+                bar.write(0x98, 8, command)
+                while bar.read(0x98, 8) & 1:
+                    edu.sleep(0.01)
+            assert bytes(sink.view[:13]) == b"from Python!\0"
+            source.free()
+            assert edu.alloc(4096).iova == source.iova
+            with pytest.raises(UsageError, match="not allocated"):
+                source.free()
+            edu.enable_irqs(1, Irq.MSI)
+            bar.write(0x60, 4, 1)
+            assert edu.wait_irq(1) == [0]
+
+
+def test_a_request_takes_microseconds(lab: Lab) -> None:
+    program = Program()
+    target = program.target(known_as(0x8086, 0x10D3))
+    with FirmwareMachine(lab, [RawDevice("e1000e")], program, mode=Mode.SERVE) as machine:
+        with Reached(Live(machine), target) as nic:
+            times = []
+            for _ in range(2000):
+                started = time.perf_counter()
+                nic.read(0, 8, 4)
+                times.append(time.perf_counter() - started)
+    times.sort()
+    print(f"a register read through the mailbox: median {1e6 * times[1000]:.1f} us, 99 % {1e6 * times[1980]:.0f} us")
+    assert times[1000] < 1e-3
+
+
+def test_a_machine_that_dies_is_gone(lab: Lab) -> None:
+    program = Program()
+    target = program.target(known_as(0x1234, 0x11E8))
+    with FirmwareMachine(lab, [RawDevice("edu")], program, mode=Mode.SERVE) as machine:
+        edu = Reached(Live(machine), target)
+        assert machine.alive
+        machine.stop()
+        with pytest.raises(TargetGone, match="QEMU is gone"):
+            edu.read(0, 0, 4)
