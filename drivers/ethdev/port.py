@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from drivers.errors import LinkDown, NotSupported
+from drivers.ethdev.prepare import prepare
 from drivers.ethdev.terms import Event, Info, Link, QueueSetup, RxOffload, RxQueue, Settings, State, Stats, TxOffload, TxQueue
 from drivers.mempool import Indices, Mempool
 from drivers.transports import Transport
@@ -160,6 +161,14 @@ class EthDev(ABC):
         if queue >= len(self._rx):
             raise self._not_running("receive", queue)
         return self._rx[queue].burst(out)
+
+    def tx_prepare(self, queue: int, packets: Indices) -> int:
+        """Make packets ready for the offloads that they ask for: call it before ``tx_burst`` for those that ask for any."""
+        self._check_queue("transmit", queue, self.settings.tx_queues)
+        pool, info = self._tx_setups[queue].pool, self.info()
+        for packet in packets.tolist():
+            prepare(pool, packet, info)
+        return len(packets)
 
     def tx_burst(self, queue: int, packets: Indices) -> int:
         """Send packets, in order; says how many were taken. Their buffers go back to the pool when they are sent."""

@@ -209,7 +209,8 @@ class TransmitQueue:
         taken = 0
         for packet in packets.tolist():
             chain = pool.chain_of(packet)
-            if len(addresses) + len(chain) + 1 > self._free:  # one for a context
+            needed = len(addresses) + len(chain) + 1  # one for a context
+            if needed > self._free and needed > self.reclaim():
                 break
             taken += 1
             flags = int(pool.tx_flags[packet])
