@@ -4,7 +4,6 @@ that the server maps, and with memory that it must ask for by message, on either
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
