@@ -6,15 +6,18 @@ outside of the simulation and those who are awaited in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from regmodel.bits import Field
 from regmodel.conformance.accesses import ConformanceError
 from regmodel.export.verilog import RegisterBlock
-from regmodel.export.verilog.ports import Port, Role, field_port, register_port
+from regmodel.export.verilog.ports import Role, field_port, register_port
 from regmodel.export.verilog.words import Memory, State
 
+Signals: TypeAlias = Callable[[Sequence[str]], Sequence[int]]
+"""Reads ports or other signals of the block, by name."""
 TOLD = (Role.WRITTEN, Role.READ, Role.PULSE, Role.DATA)
 """Outputs that are high for one clock."""
 
@@ -54,8 +57,8 @@ class Hardware:
             raise ConformanceError(f"{self.block.name} stores nothing called {path}")
         return state, at
 
-    def stores(self, path: str, value: int, mask: int, now: Callable[[str], int]) -> dict[str, int]:
-        """The inputs which for one clock make hardware store ``value`` under ``mask``; ``now`` reads a port.
+    def stores(self, path: str, value: int, mask: int, now: Signals) -> dict[str, int]:
+        """The inputs which for one clock make hardware store ``value`` under ``mask``; ``now`` reads ports.
 
         Reserved bits are left alone. Raises ``ConformanceError`` for bits that hardware cannot change.
         """
@@ -77,9 +80,7 @@ class Hardware:
             self._store(inputs, found, f, f.of(value), f.of(mask), now)
         return inputs
 
-    def _store(
-        self, inputs: dict[str, int], state: State, f: Field, value: int, mask: int, now: Callable[[str], int]
-    ) -> None:
+    def _store(self, inputs: dict[str, int], state: State, f: Field, value: int, mask: int, now: Signals) -> None:
         def put(role: Role, bits: int) -> None:
             port = self.ports[field_port(state.owner.name, f.name, role)]
             inputs[port.name] = inputs.get(port.name, 0) | bits << state.index * port.width
@@ -91,7 +92,8 @@ class Hardware:
             put(Role.SET, value & mask)
             put(Role.CLEAR, ~value & mask)
         else:
-            held = self.of(self.ports[field_port(state.owner.name, f.name, Role.VALUE)], state.index, now)
+            port = self.ports[field_port(state.owner.name, f.name, Role.VALUE)]
+            held = port.of(now([port.name])[0], state.index)
             put(Role.NEXT, (held & ~mask) | (value & mask))
             put(Role.ENABLE, 1)
 
@@ -109,25 +111,21 @@ class Hardware:
                     inputs[port.name] = inputs.get(port.name, 0) | f.of(bits) << state.index * port.width
         return inputs
 
-    def value(self, path: str, now: Callable[[str], int]) -> int:
-        """What a register holds: its ports, and for bits that have none the register itself. ``now`` reads any signal."""
+    def value(self, path: str, now: Signals) -> int:
+        """What a register holds: its ports, and for bits that have none the register itself."""
         found, at = self.find(path)
         assert isinstance(found, State), path
-        word = now(f"r_{found.ident}")
-        for f in found.owner.entry.fields:
-            port = self.ports.get(field_port(found.owner.name, f.name, Role.VALUE)) if f.name else None
-            if port is not None:
-                word = f.into(word, self.of(port, at, now))
+        seen = [(f, self.ports.get(field_port(found.owner.name, f.name, Role.VALUE))) for f in found.owner.entry.fields]
+        shown = [(f, port) for f, port in seen if port is not None and f.name]
+        word, *bits = now([f"r_{found.ident}", *(port.name for _, port in shown)])
+        for (f, port), value in zip(shown, bits, strict=True):
+            word = f.into(word, port.of(value, at))
         return word
-
-    def of(self, port: Port, index: int, now: Callable[[str], int]) -> int:
-        """The part of a port that belongs to one element."""
-        return now(port.name) >> index * port.width & (1 << port.width) - 1
 
     def told(self, name: str, bits: int) -> list[Told]:
         """What an output says when it is not 0."""
         port = self.ports[name]
-        parts = ((i, bits >> i * port.width & (1 << port.width) - 1) for i in range(port.count))
+        parts = ((i, port.of(bits, i)) for i in range(port.count))
         return [Told(port.role.value, port.register, port.field, i, value) for i, value in parts if value]
 
     @property

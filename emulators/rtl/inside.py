@@ -43,7 +43,7 @@ class Block:
         for name in (*RESETS.values(), *self.inputs):
             getattr(self.dut, name).value = 0
         self.dut.rst_power_on.value = 1
-        cocotb.start_soon(Clock(self.dut.clk, PERIOD, unit="step").start())
+        Clock(self.dut.clk, PERIOD, unit="step").start()
         self.axi = AxiLiteMaster(AxiLiteBus.from_prefix(self.dut, "s_axil"), self.dut.clk, self.dut.rst_power_on)
         for _ in range(3):
             await FallingEdge(self.dut.clk)
@@ -93,7 +93,15 @@ class Block:
 
     def value(self, name: str) -> int:
         """Any signal of the block. Raises ``ValueError`` when it has unknown bits."""
-        return int(getattr(self.dut, name).value)
+        found = getattr(self.dut, name).value
+        if not found.is_resolvable:
+            raise ValueError(f"{name} is {found}")
+        return int(found)
+
+    def take(self) -> list[tuple[str, int]]:
+        """What was seen since the last time."""
+        found, self.seen = self.seen, []
+        return found
 
     async def _watch(self, name: str) -> None:
         signal = getattr(self.dut, name)
@@ -119,11 +127,8 @@ async def perform(block: Block, request: Mapping[str, Any]) -> Any:
             for name, value in request["inputs"].items():
                 getattr(block.dut, name).value = value
             await FallingEdge(block.dut.clk)
-        case "value":
-            return block.value(request["name"])
-        case "seen":
-            found, block.seen = block.seen, []
-            return found
+        case "values":
+            return [block.value(name) for name in request["names"]]
         case other:
             raise ValueError(f"unknown request {other!r}")
     return 0
@@ -142,5 +147,7 @@ async def serve(dut: Any) -> None:
             try:
                 reply = {"answer": await perform(block, json.loads(line))}
             except Exception as error:
-                reply = {"error": f"{type(error).__name__}: {error}"}
+                reply = {"error": str(error)}
+            if block.seen:
+                reply["seen"] = block.take()
             print(json.dumps(reply), file=lines, flush=True)

@@ -10,7 +10,8 @@ import json
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,6 +39,7 @@ class Simulation:
     def __init__(self, block: RegisterBlock, *, text: str | None = None, room: Path | None = None) -> None:
         tools.check()
         self.block, self.hardware = block, Hardware(block)
+        self._told: list[Told] = []
         self._temporary = tempfile.TemporaryDirectory(prefix="regmodel-rtl-") if room is None else None
         self.room = Path(self._temporary.name) if self._temporary else Path(room or ".")
         self.room.mkdir(parents=True, exist_ok=True)
@@ -77,7 +79,7 @@ class Simulation:
 
     def store(self, path: str, value: int, mask: int) -> None:
         """Hardware stores ``value`` under ``mask`` into a register, or into a word of a window (whole bytes)."""
-        self.pulse(self.hardware.stores(path, value, mask, self.signal))
+        self.pulse(self.hardware.stores(path, value, mask, self.signals))
 
     def events(self, path: str, sets: int = 0, clears: int = 0) -> None:
         """Hardware sets and clears bits that are causes."""
@@ -88,20 +90,21 @@ class Simulation:
         found, at = self.hardware.find(path)
         if isinstance(found, Memory):
             self._ask(op="set", inputs={register_port(found.name, Role.ADDRESS): at})
-            return self.signal(register_port(found.name, Role.VALUE))
-        return self.hardware.value(path, self.signal)
+            return self.signals([register_port(found.name, Role.VALUE)])[0]
+        return self.hardware.value(path, self.signals)
 
     def told(self) -> list[Told]:
         """What hardware was told since this was last asked."""
-        return [told for name, bits in self._ask(op="seen") for told in self.hardware.told(name, bits)]
+        found, self._told = self._told, []
+        return found
 
     def pulse(self, inputs: Mapping[str, int]) -> None:
         """Put values on inputs, by name of the port, for one clock."""
         self._ask(op="pulse", inputs=dict(inputs))
 
-    def signal(self, name: str) -> int:
-        """Any port or signal, by name."""
-        return int(self._ask(op="value", name=name))
+    def signals(self, names: Sequence[str]) -> list[int]:
+        """Any ports or signals, by name. Raises ``ConformanceError`` when one has unknown bits."""
+        return [int(value) for value in self._ask(op="values", names=list(names))]
 
     # -- the link ----------------------------------------------------------------------------------------------------
 
@@ -114,6 +117,8 @@ class Simulation:
         if not line:
             raise SimulationGone(self._last_words("ended"))
         reply = json.loads(line)
+        for name, bits in reply.get("seen", ()):
+            self._told += self.hardware.told(name, bits)
         if "error" in reply:
             raise ConformanceError(f"simulation of {self.block.name}: {reply['error']}")
         return reply["answer"]
@@ -121,16 +126,14 @@ class Simulation:
     def _last_words(self, what: str) -> str:
         """One line; the log has the rest."""
         log = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
-        said = next((line.strip() for line in reversed(log) if "Error" in line or "rror:" in line), log[-1] if log else "nothing")
-        return f"the simulation of {self.block.name} {what}; its log ends: {said.strip()}"
+        said = next((line for line in reversed(log) if "rror" in line), log[-1] if log else "nothing")
+        return f"the simulation of {self.block.name} {what}; its log says: {said.strip()}"
 
     def close(self) -> None:
         """Hang up; the simulation ends by itself, or is ended."""
         for end in (self._lines, self._link):
-            try:
+            with suppress(OSError):
                 end.close()
-            except OSError:
-                pass
         if self._process is not None:
             try:
                 self._process.wait(5)

@@ -34,7 +34,7 @@ def check() -> None:
     """Raise ``SimulatorError`` unless simulator and packages are there, and say what to install."""
     icarus = shutil.which("iverilog")
     if icarus is None or shutil.which("vvp") is None:
-        raise SimulatorError("no simulator: iverilog is not on the PATH; install Icarus Verilog 11 or later (apt install iverilog)")
+        raise SimulatorError("iverilog is not on the PATH; install Icarus Verilog 11 or later (apt install iverilog)")
     text = subprocess.run([icarus, "-V"], capture_output=True, text=True, timeout=30).stdout
     found = re.search(r"Icarus Verilog version (\d+)\.(\d+)", text)
     if found is None:
@@ -79,6 +79,7 @@ def start(program: Path, top: str, module: str, log: Path, fd: int, more: Mappin
         "COCOTB_TEST_MODULES": module,
         "COCOTB_RESULTS_FILE": str(log.with_suffix(".xml")),
         "COCOTB_LOG_LEVEL": "WARNING",
+        "PYTHONWARNINGS": "ignore::DeprecationWarning",  # of cocotb, told to cocotbext-axi
         "TOPLEVEL_LANG": "verilog",
         **more,
     }

@@ -62,6 +62,10 @@ class Port:
     def bits(self) -> int:
         return self.width * self.count
 
+    def of(self, vector: int, index: int) -> int:
+        """The value that belongs to element ``index``."""
+        return vector >> index * self.width & (1 << self.width) - 1
+
     @property
     def declaration(self) -> str:
         """``input  wire [5:0] hw_x__f__next``."""

@@ -1,7 +1,7 @@
 """What a simulated register block must answer: the oracle of the register file, behind what AXI4-Lite does to an access.
 
-The oracle knows nothing of words and strobes. Here an access is cut into words as the bus cuts it, the oracle is asked, and what
-the decisions say about the bus is added: a read is of four bytes, three bytes are unaligned, half of 64 bits counts as all.
+The oracle knows nothing of words and strobes. Here an access is cut into words as the bus cuts it, the oracle is asked, and
+what the decisions say about the bus is added: a read is of four bytes, three bytes are unaligned, half of 64 bits is all.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_the_text_reads_like_the_description() -> None:
 
 def test_backends_are_found_by_name() -> None:
     assert backend("verilog") is verilog
-    with pytest.raises(UsageError, match="unknown format 'klingon'; known: .*verilog"):
+    with pytest.raises(UsageError, match=r"unknown format 'klingon'; known: .*verilog"):
         backend("klingon")
 
 

@@ -1,0 +1,128 @@
+"""A whole device as RTL, for the conformance suite: one simulated register block per BAR.
+
+What lives here: the suite's accesses, carried to simulations, and the wires that whoever uses the register blocks would draw
+outside of them: a bit that resets the device (``Device.conduct``) leaves as a pulse and comes back as a reset of all blocks.
+There is no configuration space: in silicon the PCI core has it, and this is what stands behind the BARs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from emulators.rtl.simulation import Simulation
+from regmodel.catalogue import Description
+from regmodel.conformance import accesses as do
+from regmodel.conformance.places import Abilities
+from regmodel.errors import UsageError
+from regmodel.export.verilog import block
+from regmodel.function import ResetCause
+
+Mutate = Callable[[str], str]
+
+
+class RtlTarget:
+    """``device`` as RTL. ``mutate`` changes the Verilog of a BAR before it is compiled, by index of the BAR.
+
+    ``only`` are the BARs to simulate; none: all. Raises ``SimulatorError`` where there is no simulator, ``DescriptionError`` for
+    BARs that are no register block.
+    """
+
+    name = "rtl"
+
+    def __init__(
+        self,
+        device: Description,
+        *,
+        only: frozenset[int] | None = None,
+        mutate: Mapping[int, Mutate] | None = None,
+        room: Path | None = None,
+    ) -> None:
+        self._device, self.blocks = device, {}
+        self._simulations: dict[int, Simulation] = {}
+        self._wires = {
+            (index, *effect.field.split(".")): effect.resets
+            for index, bar in device.bars.items()
+            for effect in device.conduct.effects
+            if effect.resets is not None and effect.field.partition(".")[0] in bar.entries
+        }
+        indexes = sorted(device.bars if only is None else only)
+        self.abilities = Abilities(
+            resets=frozenset(ResetCause),
+            ports=True,
+            alone=True,
+            sizes=frozenset({4}),
+            files=frozenset(indexes),
+            raw_config=False,
+        )
+        try:
+            for index in indexes:
+                self.blocks[index] = found = block(device, index)
+                text = mutate[index](found.text) if mutate and index in mutate else None
+                self._simulations[index] = Simulation(found, text=text, room=room)
+        except BaseException:
+            self.close()
+            raise
+
+    def perform(self, access: do.Access) -> int:
+        """One access. Raises ``TargetGone`` when a simulation ended."""
+        match access:
+            case do.Read(bar, offset, size):
+                return self._bar(bar).read(offset, size)
+            case do.Write(bar, offset, size, value):
+                self._bar(bar).write(offset, size, value)
+                self._wire(bar)
+            case do.Reset(cause):
+                self._reset(cause)
+            case do.Drive(path, value, mask):
+                simulation, rest = self._find(path)
+                simulation.store(rest, value, mask)
+            case do.Observe(path):
+                simulation, rest = self._find(path)
+                return simulation.value(rest)
+            case do.Wait():
+                pass  # nothing happens by itself
+            case _:
+                raise do.ConformanceError(f"a register block has no part in this: {access}")
+        return 0
+
+    def _bar(self, index: int) -> Simulation:
+        if index not in self._simulations:
+            raise UsageError(f"BAR {index} of {self._device.name} is not simulated")
+        return self._simulations[index]
+
+    def _find(self, path: str) -> tuple[Simulation, str]:
+        """The block, and the path within it, of ``bar0.eitr[1]``."""
+        prefix, _, rest = path.partition(".")
+        if not prefix.startswith("bar") or not prefix[3:].isdigit():
+            raise UsageError(f"{path}: not in a BAR")
+        return self._bar(int(prefix[3:])), rest
+
+    def _wire(self, bar: int) -> None:
+        """A pulse that resets the device comes back as that reset."""
+        for told in self._simulations[bar].told():
+            cause = self._wires.get((bar, told.register, told.field)) if told.role == "pulse" else None
+            if cause is not None:
+                self._reset(cause)
+
+    def _reset(self, cause: ResetCause) -> None:
+        for simulation in self._simulations.values():
+            simulation.reset(cause)
+
+    def close(self) -> None:
+        """End all simulations."""
+        for simulation in self._simulations.values():
+            simulation.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_target(rest: str, device: Description) -> RtlTarget:
+    """``--via rtl``: all BARs; ``--via rtl:DIRECTORY`` leaves Verilog and logs there."""
+    return RtlTarget(device, room=Path(rest) if rest else None)
