@@ -8,6 +8,7 @@ driver's is one line on standard error, and status 1.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import struct
 import sys
@@ -20,6 +21,7 @@ from drivers.ethdev import EthDev
 from drivers.mempool import Mempool
 from drivers.nics import driver_for
 from drivers.transports.opening import open_transport
+from drivers.transports.record import Record
 from regmodel.catalogue import find
 from regmodel.errors import RegmodelError
 
@@ -42,8 +44,10 @@ def main() -> int:
     wanted = parser.parse_args()
     try:
         device = find(wanted.device)
-        more = {"record": wanted.record} if wanted.record else {}
-        with open_transport(wanted.via, device, **more) as transport, driver_for(device)(transport, device) as port:
+        transport = open_transport(wanted.via, device)
+        if wanted.record:
+            transport = Record(transport, device, wanted.record)
+        with transport, driver_for(device)(transport, device) as port:
             Station(port, wanted).run()
     except RegmodelError as error:
         print(f"station: {error}", file=sys.stderr)
@@ -59,6 +63,7 @@ class Station:
         self.pool = Mempool(port.transport, 512)
         self._out = np.empty(BURST, np.intp)
         self.received = self.sent = 0
+        self._heard = hashlib.sha256()
         port.configure()
         port.rx_queue_setup(0, self.pool, 128)
         port.tx_queue_setup(0, self.pool, 128)
@@ -75,7 +80,8 @@ class Station:
         stats = self.port.stats()
         self.port.stop()
         say({**result, "received": self.received, "sent": self.sent, "ipackets": stats.ipackets, "opackets": stats.opackets,
-             "ibytes": stats.ibytes, "obytes": stats.obytes, "missing": self.pool.count - self.pool.available})  # fmt: skip
+             "ibytes": stats.ibytes, "obytes": stats.obytes, "missing": self.pool.count - self.pool.available,
+             "sha256": self._heard.hexdigest()})  # fmt: skip
 
     # -- frames
 
@@ -92,7 +98,9 @@ class Station:
             contents = [self.pool.content(packet) for packet in self._out[:count].tolist()]
             self.pool.free(self._out[:count])
             self.received += count
-            yield from contents
+            for frame in contents:
+                self._heard.update(frame)
+                yield frame
             if not count:
                 transport.sleep(0.002)
 

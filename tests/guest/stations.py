@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -70,23 +71,32 @@ class HostStation:
         self.command = [sys.executable, str(PROGRAM), via, mode, *options]
 
     def __enter__(self) -> HostStation:
-        self._process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None and self._process.stderr is not None
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=self._errors, text=True)
+        assert self._process.stdout is not None
         first = self._process.stdout.readline()
-        assert first, self._process.stderr.read()
+        assert first, self._said()
         self.mac = mac_bytes(json.loads(first)["ready"])
         return self
 
     def result(self, seconds: float = 60.0) -> dict[str, Any]:
         """What came of it, when it has ended by itself."""
-        out, errors = self._process.communicate(timeout=seconds)
-        assert self._process.returncode == 0, errors
-        last: dict[str, Any] = json.loads(out.splitlines()[-1])
+        assert self._process.stdout is not None
+        assert self._process.wait(seconds) == 0, self._said()
+        last: dict[str, Any] = json.loads(self._process.stdout.read().splitlines()[-1])
         return last
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._process.stdout is not None
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def _said(self) -> str:
+        self._process.wait(5)
+        self._errors.seek(0)
+        return self._errors.read()
 
 
 def echoed(frame: bytes, station: bytes) -> bytes:
