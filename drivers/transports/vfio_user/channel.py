@@ -18,7 +18,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, TypeAlias
 
 from drivers.errors import DeviceGone, DeviceTimeout, DriverError, NotSupported, UnsupportedReply
 from drivers.transports.vfio_user.stream import DONTWAIT, MAX_UNSENT, Damaged, Stream, close_all
@@ -47,6 +47,10 @@ class HostMemory(Protocol):
     def dma_read(self, iova: int, size: int) -> bytes: ...
 
     def dma_write(self, iova: int, data: memoryview) -> None: ...
+
+
+Reply: TypeAlias = tuple[int | None, bytes, list[int]]
+"""errno of an error reply or None, body, descriptors."""
 
 
 class Channel:
@@ -102,7 +106,7 @@ class Channel:
             self._late.add(ident)
             raise
         if sent < 32:
-            self._talk(request[sent:], (), "a read")
+            self._put(request[sent:])
             return self._read_slowly(ident, region, offset, width)
         if size == _SIZES[width]:
             found, command, length, flags, _, at, index, count, value = _DATA[width].unpack_from(stream.buffer)
@@ -137,7 +141,8 @@ class Channel:
                 pass
             except OSError as error:
                 self._broken(error)
-        self._talk(message[sent:], (), _access("write", width, offset, region))
+        self._put(message[sent:])
+        self._drain(_access("write", width, offset, region))
 
     # -- all other commands
 
@@ -189,23 +194,31 @@ class Channel:
         while ident in self._late:
             ident = (ident + 1) & 0xFFFF
         self._ident = ident
-        self._talk(wire.HEADER.pack(ident, command, 16 + len(body), 0, 0) + body, fds, what or command.name)
+        self._put(wire.HEADER.pack(ident, command, 16 + len(body), 0, 0) + body, fds, what or command.name)
         return ident
 
-    def _talk(self, message: bytes, fds: Sequence[int], what: str) -> None:
-        """Send all of ``message``; meanwhile the server is answered."""
+    def _put(self, message: bytes, fds: Sequence[int] = (), what: str = "") -> None:
+        """Send what can be sent of ``message`` now. The rest, and what the server asks, is for whoever waits next: its reply
+        may come before it has taken all that we sent."""
         self.check()
         stream, deadline = self._stream, time.monotonic() + self.timeout
         try:
-            if fds:
-                while not stream.put_fds(message, fds):
-                    if not stream.wait(deadline, to_send=True):
-                        raise self._timed_out(f"{what} is not taken")
-                    self._parse(-1, -1)
-            else:
+            if not fds:
                 stream.put(message)
-            while stream.unsent:
-                if not stream.wait(deadline):
+                return
+            while not stream.put_fds(message, fds):
+                if not stream.wait(deadline, to_send=True):
+                    raise self._timed_out(f"{what} is not taken")
+                self._parse(-1, -1)
+        except (OSError, EOFError, Damaged) as error:
+            self._ended(error)
+
+    def _drain(self, what: str) -> None:
+        """Wait until all is sent, with no command under way: this is what keeps posted writes from piling up here."""
+        deadline = time.monotonic() + self.timeout
+        try:
+            while self._stream.unsent:
+                if not self._stream.wait(deadline):
                     raise self._timed_out(f"{what} is not taken")
                 self._parse(-1, -1)
         except (OSError, EOFError, Damaged) as error:
@@ -232,27 +245,27 @@ class Channel:
             raise kind(f"{self.name}: the server refuses {what}: {reason}: its own log says why")
         return body, fds
 
-    def _parse(self, ident: int, command: int) -> tuple[int | None, bytes, list[int]] | None:
-        """Handle all complete messages; the reply to ``ident``, if it is among them: errno or None, body, descriptors."""
+    def _parse(self, ident: int, command: int) -> Reply | None:
+        """Handle all complete messages; the reply to ``ident``, if it is among them."""
         stream, reply = self._stream, None
-        while stream.unsent <= MAX_UNSENT and (head := stream.header()) is not None:
-            found, number, size, flags, error = head
-            message, fds = stream.take(size)
-            kind = flags & _TYPE
-            if kind == _REPLY and found == ident and reply is None:
-                if number != command:
-                    close_all(fds)
-                    raise Damaged(f"{_name(number)} as the reply to {_name(command)}")
-                reply = (error if flags & _ERROR else None, bytes(message[16:]), fds)
-                continue
-            close_all(fds)
-            if kind == wire.COMMAND:
-                self._answer(found, number, flags, message[16:])
-            elif kind == _REPLY and found in self._late:
-                self._late.discard(found)
-            else:
-                raise Damaged(f"a reply to nothing that was asked ({_name(number)}, id {found})" if kind == _REPLY
-                              else f"a message of type {kind}, neither command nor reply")  # fmt: skip
+        try:
+            while stream.unsent <= MAX_UNSENT and (head := stream.header()) is not None:
+                found, number, size, flags, error = head
+                message, fds = stream.take(size)
+                kind = flags & _TYPE
+                if kind == _REPLY and found == ident and number == command and reply is None:
+                    reply = (error if flags & _ERROR else None, bytes(message[16:]), fds)
+                    continue
+                close_all(fds)
+                if kind == wire.COMMAND:
+                    self._answer(found, number, flags, message[16:])
+                elif kind == _REPLY and found in self._late:
+                    self._late.discard(found)
+                else:
+                    raise Damaged(_odd(kind, found, number, ident, command))
+        except BaseException:
+            close_all(reply[2] if reply else ())
+            raise
         return reply
 
     def _read_slowly(self, ident: int, region: int, offset: int, width: int) -> int:
@@ -322,7 +335,7 @@ class Channel:
         raise AssertionError
 
     def _damaged(self, why: str) -> NoReturn:
-        self._over = DeviceGone, f"the connection was closed, because the server sent {why}"
+        self._over = DeviceGone, f"the connection was closed, because the server sent {why}: open the device anew"
         self._stream.close()
         raise UnsupportedReply(f"{self.name}: the server sent {why}: it does not speak vfio-user 0.0, or has lost count")
 
@@ -330,6 +343,14 @@ class Channel:
 def _access(kind: str, width: int, offset: int, region: int) -> str:
     where = f"BAR {region}" if region < 6 else {6: "the ROM", 7: "configuration space"}.get(region, f"region {region}")
     return f"the {kind} of {width} bytes at {offset:#x} of {where}"
+
+
+def _odd(kind: int, ident: int, command: int, asked_ident: int, asked: int) -> str:
+    if kind != _REPLY:
+        return f"a message of type {kind}, neither command nor reply"
+    if ident == asked_ident and command != asked:
+        return f"{_name(command)} as the reply to {_name(asked)}"
+    return f"a reply to nothing that was asked ({_name(command)}, id {ident})"
 
 
 def _name(command: int) -> str:

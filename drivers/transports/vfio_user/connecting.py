@@ -55,8 +55,8 @@ def no_version(path: str, timeout: float) -> DriverError:
             "end that client (a QEMU, another driver), or use another socket"
         )
     return DeviceTimeout(
-        f"vfio-user:{path}: the server has not answered VERSION within {timeout:g} s: it hangs or is stopped, or another "
-        "client is attached; look at it, or start it again"
+        f"vfio-user:{path}: the server has not answered VERSION within {timeout:g} s: it hangs or is stopped, has another "
+        "client, or this is no vfio-user socket (a control socket?); look at it, or start it again"
     )
 
 
@@ -84,10 +84,13 @@ def _why(path: str, error: OSError, timeout: float) -> DriverError | UsageError:
 def _states(path: str) -> list[str]:
     """The states of all sockets that are bound to ``path`` or were accepted from it; empty where the kernel does not tell.
 
-    The columns of /proc/net/unix are in unix(7): Num, RefCount, Protocol, Flags, Type, St, Inode, Path.
+    The columns of /proc/net/unix are in unix(7): Num, RefCount, Protocol, Flags, Type, St, Inode, Path. The path is as the
+    server wrote it, which may be relative to where it runs.
     """
     try:
-        rows = [line.split(maxsplit=7) for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-    except OSError:
+        rows = [line.split(maxsplit=7) for line in Path("/proc/net/unix").read_text(errors="replace").splitlines()[1:]]
+        there = Path(path).resolve()
+        named = [(row[5], Path(row[7])) for row in rows if len(row) == 8 and Path(row[7]).name == there.name]
+        return [state for state, p in named if (p.resolve() if p.is_absolute() else there.parent / p.name) == there]
+    except (OSError, ValueError):
         return []
-    return [row[5] for row in rows if len(row) == 8 and row[7] == path]

@@ -358,6 +358,28 @@ def test_long_dma_around_a_reply(attach: Attach, size: int) -> None:
     assert buffer.view == data[::-1]
 
 
+def test_a_reply_before_the_server_has_taken_our_answer(attach: Attach) -> None:
+    """Our second read waits behind a long answer, another long answer behind the read; the server replies in between."""
+    client, server = attach()
+    buffer = client.alloc(1 << 20)
+    bar = client.bar(0)
+    ask = message(1, DMA_READ, struct.pack("<QQ", buffer.iova, 1 << 20), flags=0)
+
+    def read(peer: Peer, request: Request) -> None:
+        peer.send(ask + answer(request))
+        time.sleep(0.02)  # the client has begun with its next read
+        peer.send(ask)
+        time.sleep(0.02)  # it has seen that it is asked again
+        assert peer.receive().command == DMA_READ
+        peer.send(answer(peer.receive()))
+        time.sleep(0.02)  # it has seen the reply, and cannot have sent all of its second answer
+        assert peer.receive().command == DMA_READ
+        server.handlers.clear()
+
+    server.handlers[REGION_READ] = read
+    assert [bar.u32[at] for at in range(1, 9)] == list(range(4, 36, 4))
+
+
 @pytest.mark.parametrize(
     ("command", "body", "code"),
     [
@@ -430,6 +452,18 @@ def test_descriptors_that_nobody_asked_for(attach: Attach) -> None:
     assert [bar.u32[4], bar.u32[4]] == [0x10, 0x10]
     server.handlers[RESET] = lambda peer, request: peer.reply(request, b"", [0, 1])
     client.reset()
+
+
+def test_descriptors_with_half_a_reply_and_nonsense_behind_it(attach: Attach) -> None:
+    def reset(peer: Peer, request: Request) -> None:
+        reply = message(request.ident, RESET, bytes(20))
+        peer.send(reply[:8], [0, 1])
+        peer.send(reply[8:] + bytes(16))
+
+    client, server = attach()
+    server.handlers[RESET] = reset
+    with pytest.raises(UnsupportedReply, match="says it has 0 bytes"):
+        client.reset()
 
 
 def test_more_descriptors_than_we_said(attach: Attach) -> None:

@@ -103,6 +103,15 @@ def test_another_client_is_attached(tmp_path: Path) -> None:
         fails(server.path, NotViable, "another client is attached.*: end that client", timeout=0.05)
 
 
+@pytest.mark.parametrize("bound", ["relative", "absolute"])
+def test_another_client_is_attached_by_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    """Server and client need not write the path alike."""
+    monkeypatch.chdir(tmp_path)
+    ours, theirs = (tmp_path / "s", Path("s")) if bound == "relative" else (Path("s"), tmp_path / "s")
+    with Scripted(theirs) as server, VfioUser(str(server.path)):
+        fails(ours, NotViable, "another client is attached", timeout=0.05)
+
+
 def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
     with Scripted(tmp_path / "s", {VERSION: lambda peer, request: None}) as server:
         fails(server.path, DeviceTimeout, "has not answered VERSION within 0.05 s: it hangs or is stopped", timeout=0.05)
