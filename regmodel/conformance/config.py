@@ -100,8 +100,9 @@ def function_level_reset(bench: Bench) -> Checks:
 
 def _flr(bench: Bench, control: Place, mask: int, seconds: float) -> Steps[None]:
     for place in bench.ground.registers(CONFIG_REGION):
-        if place.stores:
-            yield from bench.write(place, ~place.reset)
+        if place is not control:
+            yield from bench.act(place, ~place.reset & place.full)
+    yield from bench.act(control, ~mask & ~control.reset & control.full)
     yield from bench.reset_through(control, control.rest | mask, seconds)
     for place in bench.ground.registers(CONFIG_REGION):
         yield from bench.read(place)

@@ -40,8 +40,8 @@ def _both_ways(bench: Bench, place: Place, hardware: int) -> Steps[None]:
             yield from bench.observe(place)
             yield from bench.read(place)
             yield from bench.observe(place)
-        if place.writable:
-            yield from bench.write(place, pattern)
+        for written in (pattern, ~pattern):
+            yield from bench.write(place, written)
             yield from bench.observe(place)
     if hardware:
         yield from bench.drive(place, place.reset, hardware)

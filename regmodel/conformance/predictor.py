@@ -44,7 +44,7 @@ class File:
         self.restless = self.running | (set() if alone else self._hardware() - self.bits_of(quiet))
         self.driven: set[Bit] = set()
         """Restless bits that the judge itself has stored, as hardware: known until somebody says otherwise."""
-        self.selects = {e.banked_by[0] for e in bar.entries.values() if isinstance(e, Register) and e.banked_by}
+        self.fixed = self._never_change()
         self.forget()
 
     def bits_of(self, names: Iterable[str]) -> set[Bit]:
@@ -76,10 +76,22 @@ class File:
                 found |= {bit for bit in self._state_of(name) if mask >> bit.number & 1}
         return found
 
+    def _never_change(self) -> set[Bit]:
+        """The bits that nobody and no reset changes: they are known without having been seen."""
+        found: set[Bit] = set()
+        for name, entry in self.bar.entries.items():
+            if not isinstance(entry, Register) or entry.of is not None or len(set(entry.resets.values())) > 1:
+                continue
+            aliases = {n for n, e in self.bar.entries.items() if isinstance(e, Register) and e.of == name}
+            for f in entry.fields if not aliases else ():
+                if not (f.access.writable or f.access.hardware or f.access.onread is not OnRead.NOTHING):
+                    found |= {bit for bit in self._state_of(name) if f.mask >> bit.number & 1}
+        return found
+
     def forget(self, names: Iterable[str] | None = None) -> None:
         """Nothing is known of these registers any more (all, when None)."""
         for name in self.bar.entries if names is None else names:
-            self.unknown |= set(self._state_of(name))
+            self.unknown |= set(self._state_of(name)) - self.fixed
             self.driven -= set(self._state_of(name))
 
     def known(self, bit: Bit) -> bool:
@@ -126,7 +138,6 @@ class File:
                 self.forget([bit.owner])
             elif _determines(access, value >> at & 1):
                 self.unknown.discard(bit)
-                self.driven.discard(bit)
 
     def drive(self, offset: int, size: int, value: int, mask: int) -> None:
         """The judge stores bits as hardware does, and knows them."""
@@ -210,5 +221,5 @@ class Predictor:
             for name in names:
                 if base_of(name) in file.bar.entries:
                     bits = file.bits_of([name])
-                    file.unknown |= bits
+                    file.unknown |= bits - file.fixed
                     file.driven -= bits

@@ -41,5 +41,9 @@ CONDUCT = Conduct(
         # nothing sets these: there is no packet buffer that wraps
         "pbrwac", "pbtwac",
     ),
-    free_running=("frtimer", "eitr.moderation_counter"),
+    free_running=(
+        "frtimer", "eitr.moderation_counter",
+        # which of the two sides owns the memory is settled between them, whatever one writes
+        "v2pmailbox.vfu", "v2pmailbox.pfu",
+    ),
 )  # fmt: skip
