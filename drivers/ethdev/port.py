@@ -35,8 +35,6 @@ class EthDev(ABC):
         self.transport, self.device = transport, device
         self.state = State.OPEN
         self.settings = Settings()
-        self.reset_needed = False
-        """The device has lost its settings: no packet will pass until ``reset``."""
         self._rx: tuple[RxQueue, ...] = ()
         self._tx: tuple[TxQueue, ...] = ()
         self._rx_setups: dict[int, QueueSetup] = {}
@@ -54,6 +52,11 @@ class EthDev(ABC):
     @abstractmethod
     def mac_addr(self) -> bytes:
         """The address of the port, six bytes."""
+
+    @property
+    def reset_needed(self) -> bool:
+        """The device has lost its settings: no packet will pass until ``reset``. ``watch`` and ``link_get`` find out."""
+        return False
 
     # -- from open to started and back
 
@@ -368,7 +371,7 @@ class EthDev(ABC):
 
     @abstractmethod
     def _reset(self) -> None:
-        """Bring the device to the state of a fresh one that may be talked to, ``reset_needed`` cleared."""
+        """Bring the device to the state of a fresh one that may be talked to; ``reset_needed`` is False then."""
 
     @abstractmethod
     def _start(self) -> None:

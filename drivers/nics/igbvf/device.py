@@ -69,9 +69,10 @@ class IgbVf(EthDev):
         self.registers = Registers(device, transport)
         self.mailbox = Mailbox(self.registers, transport, device.mailboxes[0])
         self.link_changes = 0
-        self._was_up = False
+        self._was_up, self._told_changes = False, 0
         self._interval = interval
         self._interrupts: Interrupts | None = None
+        self._interrupt_counts = [0] * (len(self.registers.rdt) + 1)
         self._receivers: list[ReceiveQueue] = []
         self._senders: list[TransmitQueue] = []
         self._rx_totals = [0, 0]  # errors and lack of buffers in queues that are no more
@@ -80,6 +81,7 @@ class IgbVf(EthDev):
         self.registers.status.read()  # raises DeviceGone
         self.statistics = Statistics(self.registers)
         self._reset()
+        self._told_changes = self.link_changes
 
     # -- what it is
 
@@ -110,6 +112,10 @@ class IgbVf(EthDev):
 
     # -- resets
 
+    @property
+    def reset_needed(self) -> bool:
+        return self.mailbox.lost
+
     def _reset(self) -> None:
         """vf.c ``e1000_reset_hw_vf``: CTRL.RST, wait for the PF, then tell it; its answer brings the address."""
         end = self.transport.now() + RESET_TIME
@@ -127,7 +133,7 @@ class IgbVf(EthDev):
                     continue
                 raise
             break
-        self.mailbox.lost = self.reset_needed = False
+        self.mailbox.lost = False
         self.statistics.rebase()
         given = bytes(answer.mac)
         if answer.header.ack and any(given):
@@ -173,7 +179,8 @@ class IgbVf(EthDev):
         except BaseException:
             self._abandon()
             raise
-        self._interrupts = Interrupts(self.registers, self.transport, self.settings.rx_queues, self._interval)
+        counts = self._interrupt_counts
+        self._interrupts = Interrupts(self.registers, self.transport, self.settings.rx_queues, self._interval, counts)
         self._rx, self._tx = tuple(self._receivers), tuple(self._senders)
 
     def _stop(self) -> None:
@@ -271,7 +278,6 @@ class IgbVf(EthDev):
         """vf.c ``e1000_check_for_link_vf``, ``e1000_get_link_up_info_vf``: no link where the PF does not talk to us."""
         status = self.registers.status.fields()
         self.mailbox.look()
-        self.reset_needed = self.mailbox.lost
         up = bool(status["lu"]) and not self.reset_needed
         if up != self._was_up:
             self._was_up = up
@@ -280,13 +286,15 @@ class IgbVf(EthDev):
 
     def _watch(self) -> Event:
         """netdev.c ``igbvf_watchdog_task``."""
-        before = self.link_changes
         self._link()
         if not self.reset_needed:
             self.statistics.update()
             self._check_rings()
         event = Event.RESET if self.reset_needed else Event.NONE
-        return event if self.link_changes == before else event | Event.LINK
+        if self.link_changes != self._told_changes:
+            self._told_changes = self.link_changes
+            event |= Event.LINK
+        return event
 
     def _check_rings(self) -> None:
         """Heads are where they can be. A reset of the PF puts them to 0 and is no fault of the rings."""
@@ -326,6 +334,8 @@ class IgbVf(EthDev):
             "rx_good_loopback_bytes": t["vfgorlbc"],
             "tx_good_loopback_bytes": t["vfgotlbc"],
             **{f"rx_q{q}_dropped": count for q, count in enumerate(self.statistics.missed)},
+            **{f"interrupts_rx_q{q}": count for q, count in enumerate(self._interrupt_counts[:-1])},
+            "interrupts_mailbox": self._interrupt_counts[-1],
             "link_changes": self.link_changes,
             "mailbox_sent": box.sent,
             "mailbox_received": box.received,

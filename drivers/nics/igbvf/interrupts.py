@@ -24,12 +24,14 @@ STORM, STORM_TIME = 256, 1.0
 class Interrupts:
     """``queues`` receive queues; ``interval``: us that pass at least between two messages of a vector, or 0."""
 
-    def __init__(self, registers: Registers, transport: Transport, queues: int, interval: int) -> None:
+    def __init__(
+        self, registers: Registers, transport: Transport, queues: int, interval: int, counts: list[int]
+    ) -> None:
         self._registers, self._transport = registers, transport
         self.queues, self.interval = queues, interval
         self.mailbox = queues  # its vector
         self.armed = False
-        self.counts = [0] * (queues + 1)
+        self.counts = counts  # by receive queue; the last is the mailbox's
         self._work: list[int | None] = [None] * (queues + 1)
         self._idle = [0] * (queues + 1)
         self._since = [0.0] * (queues + 1)
@@ -72,7 +74,7 @@ class Interrupts:
         """The vectors that fired."""
         fired = self._transport.wait_irq(timeout)
         for vector in fired:
-            self.counts[vector] += 1
+            self.counts[-1 if vector == self.mailbox else vector] += 1
         return fired
 
     def judge(self, vector: int, work: int) -> None:

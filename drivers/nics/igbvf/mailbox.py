@@ -75,7 +75,7 @@ class Mailbox:
         timeout = TIMEOUT
         while True:
             try:
-                data = self._receive(int(schema.sizeof()) // 4, f"a reply to {message.name}", timeout)
+                data = self._receive(int(schema.sizeof()) // 4, f"reply to {message.name}", timeout)
             except PfWasReset:
                 raise
             except MailboxTimeout:
@@ -175,7 +175,7 @@ class Mailbox:
             if self._box.take(bit):
                 return
             if self._box.latched & self._rstd:
-                raise PfWasReset(f"the PF was reset before there was {what}; call reset()")
+                raise PfWasReset(f"the PF was reset before there was any {what}; call reset()")
             if late:
                 raise MailboxTimeout(f"no {what} within {timeout:g} s; is the PF's driver up? Then call reset()")
             transport.sleep(pause)

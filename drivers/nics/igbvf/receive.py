@@ -172,10 +172,9 @@ class ReceiveQueue:
 
     def check(self, head: int) -> None:
         """Look whether the ring is as it was left; ``head`` is RDH. Raises ``RingError``."""
+        if head >= self._count:
+            raise RingError(f"RDH[{self.index}] is {head}, and the ring has {self._count} descriptors; reset()")
         tail = (self._at - 1) % self._count
-        if head >= self._count or (head - self._at) % self._count > (tail - self._at) % self._count:
-            given = f"of {self._count} descriptors the device has those from {self._at} on, up to {tail}"
-            raise RingError(f"RDH[{self.index}] is {head}, and {given}; reset()")
         self._memory.sync_for_cpu(SIZE * tail, SIZE)
         if int(self._status[tail]) & _DD:
             text = f"receive descriptor {tail} of queue {self.index} was written back and had not been given; reset()"
@@ -192,12 +191,22 @@ class ReceiveQueue:
         else:
             used, got = self._piece(at, straight, out)
             if used == straight:
-                more, packets = self._piece(0, min(wanted - straight, at), out[got:])
+                more, packets = self._after_the_wrap(min(wanted - straight, at), out, got)
                 used, got = used + more, got + packets
         if used:
             self._store_tail((self._at or count) - 1)
             self.taken += got
         return got
+
+    def _after_the_wrap(self, most: int, out: Indices, got: int) -> tuple[int, int]:
+        """The rest of a burst. What is wrong there is told by the next burst, where this one has packets."""
+        try:
+            return self._piece(0, most, out[got:])
+        except RingError:
+            if not got:
+                self._store_tail(self._count - 1)
+                raise
+            return 0, 0
 
     def _piece(self, at: int, most: int, out: Indices) -> tuple[int, int]:
         """Up to ``most`` descriptors without a wrap: how many were used, how many packets they made."""
@@ -214,7 +223,8 @@ class ReceiveQueue:
             return self._walk(at, n, out)
         end = at + n
         buffers, lengths = self._buffers[at:end], self._length[at:end].astype(np.intp)
-        self._check_lengths(lengths)
+        if self._too_long(lengths):
+            return self._walk(at, n, out)
         out[:n] = buffers
         pool.length[buffers] = lengths
         pool.rx_flags[buffers] = flags
@@ -241,10 +251,10 @@ class ReceiveQueue:
         self._tagged = any([flags & _STRIPPED for flags in known])  # noqa: C419 - half the time of a generator
         return n, known if min(known) >= 0 and self._first == NONE else None
 
-    def _check_lengths(self, lengths: Indices) -> None:
-        """No length exceeds the room. All of them as one number: almost always there is nothing to look at more closely."""
-        if int.from_bytes(lengths.tobytes(), "little") & self._suspicious[len(lengths)] and int(lengths.max()) > self._room:
-            raise self._too_long(int(lengths.max()))
+    def _too_long(self, lengths: Indices) -> bool:
+        """A length exceeds the room. All of them as one number: almost always there is nothing to look at more closely."""
+        suspicious = int.from_bytes(lengths.tobytes(), "little") & self._suspicious[len(lengths)]
+        return bool(suspicious) and int(lengths.max()) > self._room
 
     def _refill(self, count: int) -> None:
         """Fresh buffers for ``count`` descriptors from ours on, which do not wrap; ours is behind them then."""
@@ -264,10 +274,6 @@ class ReceiveQueue:
             self.no_buffers += 1
         return min(most, self._pool.available)
 
-    def _too_long(self, length: int) -> RingError:
-        text = f"a write-back of receive queue {self.index} says {length} octets, and its buffers have {self._room}; reset()"
-        return RingError(text)
-
     # -- all that is not plain
 
     def _walk(self, at: int, n: int, out: Indices) -> tuple[int, int]:
@@ -276,20 +282,21 @@ class ReceiveQueue:
         buffers = self._buffers[at : at + n]
         columns = (buffers, self._length[at : at + n], self._status[at : at + n])
         for buffer, length, status in zip(*(column.tolist() for column in columns), strict=True):
+            whole = length + (0 if self._first == NONE else self._octets)
             if not status & _DD:
                 break
-            if length > self._room:
-                raise self._too_long(length)
+            if length > self._room or whole > LONGEST:
+                if used:  # first hand out what is good
+                    break
+                raise self._impossible(length, whole)
             pool.length[buffer] = length
             if self._first == NONE:
-                self._first, self._octets = buffer, 0
+                self._first = buffer
             else:
                 pool.next[self._last] = buffer
                 pool.tx_flags[self._last] |= TxFlag.CHAINED
             self._last = buffer
-            self._octets += length
-            if self._octets > LONGEST:
-                raise RingError(f"a packet of receive queue {self.index} has more than {LONGEST} octets and no end; reset()")
+            self._octets = whole
             if status & _EOP:
                 got += self._complete(at + used, status, out, got)
             used += 1
@@ -298,6 +305,12 @@ class ReceiveQueue:
         if used:
             self._refill(used)
         return used, got
+
+    def _impossible(self, length: int, whole: int) -> RingError:
+        what = f"a write-back of receive queue {self.index} says {length} octets, and its buffers have {self._room}"
+        if length <= self._room:
+            what = f"a packet of receive queue {self.index} has {whole} octets and no end, and the longest has {LONGEST}"
+        return RingError(f"{what}; reset()")
 
     def _complete(self, at: int, status: int, out: Indices, place: int) -> int:
         """The packet ends here; 1 when it is a good one."""

@@ -40,8 +40,8 @@ class Wire:
 class Side:
     """A port with one queue pair and its pool, started."""
 
-    def __init__(self, port: IgbVf, *, rings: int = 64, buffers: int = 512, room: int = 2048, mtu: int = 1500, **more: Any) -> None:
-        self.port, self.pool = port, Mempool(port.transport, buffers, room)
+    def __init__(self, port: IgbVf, *, rings: int = 64, buffers: int = 512, mtu: int = 1500, **more: Any) -> None:
+        self.port, self.pool = port, Mempool(port.transport, buffers)
         port.configure(mtu=mtu, **more)
         port.rx_queue_setup(0, self.pool, rings)
         port.tx_queue_setup(0, self.pool, rings)
@@ -76,13 +76,37 @@ class Side:
         self.port.tx_done_cleanup(0)
 
 
+class Meddler:
+    """A ``Function`` with somebody between it and the driver. ``gone``: all reads answer ones, writes are lost.
+
+    ``ignored`` are offsets of BAR 0 whose writes are lost.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self.gone = False
+        self.ignored: set[int] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+    def region_read(self, index: int, offset: int, size: int) -> int:
+        value: int = self._function.region_read(index, offset, size)
+        return (1 << 8 * size) - 1 if self.gone else value
+
+    def region_write(self, index: int, offset: int, size: int, value: int) -> None:
+        if not self.gone and not (index == 0 and offset in self.ignored):
+            self._function.region_write(index, offset, size, value)
+
+
 class Bench:
     """``transports`` of the first ``count`` VFs of a new card; ``open`` puts a driver on one."""
 
     def __init__(self, device: Device = IGBVF, count: int = 2, **options: str) -> None:
         self.device = device
         self.alone: Alone = open_functions(device, count, clock="manual", **options)
-        self.transports = [InProcess(f, self.alone, name=f"inprocess {f.name}") for f in self.alone.functions]
+        self.meddlers = [Meddler(f) for f in self.alone.functions]
+        self.transports = [InProcess(m, self.alone, name=f"inprocess {m.name}") for m in self.meddlers]
         self.wire = Wire()
         self.switch.uplink.backend = self.wire  # type: ignore[assignment]
 
@@ -101,6 +125,9 @@ class Bench:
     def bank(self, vf: int) -> Any:
         """The register file of a VF's model, to be looked at and poked without side effects."""
         return self.card.slots[vf].model.bank
+
+    def model(self, vf: int) -> Any:
+        return self.card.slots[vf].model
 
     def open(self, vf: int = 0, **options: Any) -> IgbVf:
         return IgbVf(self.transports[vf], self.device, **options)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.mempool import PacketType, RxFlag, TxFlag
+from drivers.mempool import Mempool, PacketType, RxFlag, TxFlag
 from tests.drivers.nics.igbvf.bench import Bench, RxOffload, Side, frame
 
 
@@ -165,8 +165,6 @@ def test_counters_wrap(bench: Bench, start: int) -> None:
 def test_two_queues_of_an_82576(bench: Bench) -> None:
     """Both transmit queues send; a stock PF leaves RSS off, so that all is received by queue 0."""
     b = bench.side(1)
-    from drivers.mempool import Mempool
-
     port = bench.open(0)
     pool = Mempool(port.transport, 512)
     port.configure(2, 2)
