@@ -93,7 +93,7 @@ class Interrupts:
                 with suppress(BlockingIOError):
                     os.eventfd_read(fd)
                     fired.add(self._vectors[fd])
-            if not events and time.monotonic() >= deadline:
+            if time.monotonic() >= deadline:
                 break
         self._masked = bool(fired) and self._irq is Irq.INTX
         return sorted(fired)

@@ -16,7 +16,18 @@ from regmodel.function import Irq
 from tests.emulators.pci import testdevice
 
 from .conftest import Attach
-from .scripted import GET_INFO, GET_IRQ_INFO, REGION_WRITE, SET_IRQS, Peer, Request, Scripted
+from .scripted import (
+    DMA_WRITE,
+    GET_INFO,
+    GET_IRQ_INFO,
+    NO_REPLY,
+    REGION_WRITE,
+    SET_IRQS,
+    Peer,
+    Request,
+    Scripted,
+    message,
+)
 from .serving import Served, settled
 
 ARM, DISARM, UNMASK = 0x24, 0x21, 0x11
@@ -138,6 +149,23 @@ def test_a_server_that_dies_while_we_wait(attach: Attach) -> None:
         client.wait_irq(10)
     assert time.monotonic() - start < 5
     client.disable_irqs()
+
+
+def test_a_server_that_never_stops_to_ask(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a wait nor a sleep gets longer by it. What it asks is left in the socket, so there is always more."""
+    client, server = attach()
+    client.enable_irqs(1)
+    ask = message(1, DMA_WRITE, struct.pack("<QQ", 0, 0), flags=NO_REPLY)
+    server.handlers[REGION_WRITE] = lambda peer, request: peer.send(ask)
+    client.bar(0).u32[0] = 1
+    assert client._channel.serve(5)
+    client.bar(0).u32[0] = 1
+    with monkeypatch.context() as patched:
+        patched.setattr(client._channel, "serve", lambda timeout=0: True)
+        for wait in (client.wait_irq, client.sleep):
+            start = time.monotonic()
+            wait(0.05)
+            assert time.monotonic() - start < 2
 
 
 @pytest.mark.parametrize("timeout", [-1, float("inf"), float("nan")])
