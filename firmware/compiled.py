@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from firmware.format import Space, Status
-from firmware.vectors import BUS_MASTER, IO_SPACE, MEMORY_SPACE, SETTLE_US, Program, Result
+from firmware.vectors import SETTLE_US, Program, Result
 from regmodel.conformance.accesses import READS, Access, ConfigRead, ConfigWrite, Read, Reset, Wait, Write
 from regmodel.conformance.oracle import Oracle
+from regmodel.conformance.places import DECODING
 from regmodel.errors import UsageError
 from regmodel.function import ResetCause
 from regmodel.registers import Bar, Register
 from regmodel.registers import Status as Known
 
-COMMAND = MEMORY_SPACE | IO_SPACE | BUS_MASTER
-"""What a reset function is put back to, so that its BARs answer."""
 RESETS = frozenset({ResetCause.FLR, ResetCause.BUS})
 """Those that the image can bring about: BUS for functions behind a bridge only."""
 
@@ -53,7 +52,7 @@ def _one(program: Program, target: int, access: Access, settle_us: int) -> int:
         case Reset(cause) if cause in RESETS:
             reset = program.flr if cause is ResetCause.FLR else program.bus_reset
             number = reset(target, settle_us)
-            program.enable(target, COMMAND)
+            program.enable(target, DECODING)
             return number
     raise UsageError(f"firmware cannot do this: {access}")
 

@@ -1,8 +1,7 @@
 """Requests to a guest image that runs: one vector at a time, through the mailbox in the guest's memory.
 
-``Live`` is the mailbox; ``Reached`` one function behind it, with the methods of a driver's transport (``drivers.transports``)
-and as a target of the conformance suite. So what was written for a device runs on one of QEMU's own, or on ours behind
-QEMU's PCI, with no operating system between.
+``Live`` is the mailbox; ``Reached`` one function behind it, with the methods of a driver's transport (``drivers.transports``).
+So what was written for a device runs on one of QEMU's own, or on ours behind QEMU's PCI, with no operating system between.
 
 A request costs a store, the guest's look at it and a look at its answer: about 20 us, and what the access itself takes. May
 not enter: what the image can do (``firmware.format``).
@@ -19,10 +18,10 @@ from typing import Any, Final, Self
 from emulators.qemu.errors import GuestDied, GuestError, GuestTimeout
 from emulators.qemu.firmware import FirmwareMachine
 from firmware import format as f
-from firmware.compiled import COMMAND
 from firmware.format import Flag, Op, Space, Status
 from firmware.vectors import BUS_MASTER, SETTLE_US, Found, Result, Target, Vector, unpack_results
-from regmodel.conformance.accesses import Access, ConfigRead, ConfigWrite, Read, Reset, TargetGone, Wait, Write
+from regmodel.conformance.accesses import TargetGone
+from regmodel.conformance.places import DECODING
 from regmodel.errors import UsageError
 from regmodel.function import Irq, ResetCause
 from regmodel.layout import layout
@@ -174,7 +173,7 @@ class Reached:
         self._counts = live.machine.guest.words("irq_counts")
         self._irqs: tuple[int, int] = (0, 0)  # first counter, how many
         self._seen: list[int] = []
-        self._do(Vector(Op.ENABLE, target=target, value=COMMAND))
+        self.enable(DECODING)
 
     @property
     def found(self) -> Found:
@@ -209,25 +208,6 @@ class Reached:
             self._bars[index] = LiveBar(self, index, self.found.bars[index].size)
         return self._bars[index]
 
-    def perform(self, access: Access) -> int:
-        """One access of the conformance suite."""
-        match access:
-            case Read(bar, offset, size):
-                return self.read(bar, offset, size)
-            case Write(bar, offset, size, value):
-                self.write(bar, offset, size, value)
-            case ConfigRead(offset, size):
-                return self.read(Space.CONFIG, offset, size)
-            case ConfigWrite(offset, size, value):
-                self.write(Space.CONFIG, offset, size, value)
-            case Wait(seconds):
-                self.sleep(seconds)
-            case Reset(cause):
-                self.reset_by(cause)
-            case _:
-                raise UsageError(f"firmware cannot do this: {access}")
-        return 0
-
     def _do(self, vector: Vector) -> Result:
         try:
             result = self._live.ask(vector)
@@ -248,6 +228,7 @@ class Reached:
         """The lowest hole that is large enough, from where all transports begin."""
         if size < 1:
             raise UsageError(f"{size} bytes of DMA memory cannot be allocated")
+        self.enable(DECODING | BUS_MASTER)
         symbol = self._live.machine.image.symbol("dma_buffer")
         size, at = -(-size // _PAGE) * _PAGE, symbol.address
         for first, taken in sorted(self._buffers.items()):
@@ -278,6 +259,7 @@ class Reached:
     def enable_irqs(self, count: int, irq: Irq = Irq.MSIX) -> None:
         if not 1 <= count <= self.irq_vectors(irq):
             raise UsageError(f"{self.name} has {self.irq_vectors(irq)} {irq.name} vectors: {count} cannot be enabled")
+        self.enable(DECODING | BUS_MASTER)  # a message is a write to memory
         first = self._do(Vector(Op.IRQS, _MESSAGES[irq], target=self._target, number=count)).value
         self._irqs, self._seen = (first, count), [int(n) for n in self._counts[first : first + count]]
 
@@ -308,7 +290,11 @@ class Reached:
         if kind is None:
             raise UsageError(f"firmware cannot do this: a reset ({cause.value})")
         self._do(Vector(kind, target=self._target, limit=self._settle_us))
-        self._do(Vector(Op.ENABLE, target=self._target, value=COMMAND))
+        self.enable(DECODING)
+
+    def enable(self, command: int) -> None:
+        """Place the BARs, and set bits 2:0 of the command register to ``command``."""
+        self._do(Vector(Op.ENABLE, target=self._target, value=command))
 
     def reset(self) -> None:
         """The strongest that it has; interrupts and bus mastering are off afterwards."""

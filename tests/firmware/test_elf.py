@@ -37,7 +37,8 @@ def test_what_is_placed_is_what_a_stranger_finds_there(loaded: elf.Image, tmp_pa
     path = tmp_path / "patched.elf"
     path.write_bytes(loaded.data)
     nm = {line.split()[2]: int(line.split()[0], 16) for line in _run("nm", "-n", str(path)).splitlines()}
-    dump = _run("objdump", "-s", "-j", ".table", f"--start-address={nm['vectors']}", f"--stop-address={nm['vectors'] + 32}", str(path))
+    bounds = f"--start-address={nm['vectors']}", f"--stop-address={nm['vectors'] + 32}"
+    dump = _run("objdump", "-s", "-j", ".table", *bounds, str(path))
     words = "".join(word for line in dump.splitlines()[-2:] for word in line[:44].split()[1:5])
     assert unpack_vectors(bytes.fromhex(words)) == program.vectors
 
@@ -50,16 +51,16 @@ def test_the_rest_of_the_file_stays_as_it_was(built: Path, loaded: elf.Image) ->
     assert changed == set(range(symbol.file + 32, symbol.file + 48))
 
 
-@pytest.mark.parametrize(("name", "content", "offset"), [("control", bytes(17), 0), ("control", b"1", 16), ("control", b"1", -1)])
-def test_nothing_is_placed_beyond_a_symbol(loaded: elf.Image, name: str, content: bytes, offset: int) -> None:
+@pytest.mark.parametrize(("content", "offset"), [(bytes(17), 0), (b"1", 16), (b"1", -1)])
+def test_nothing_is_placed_beyond_a_symbol(loaded: elf.Image, content: bytes, offset: int) -> None:
     before = bytes(loaded.data)
     with pytest.raises(UsageError, match="do not fit control"):
-        loaded.place(name, content, offset)
+        loaded.place("control", content, offset)
     assert loaded.data == before
 
 
 def test_what_is_not_in_the_file_cannot_be_placed(loaded: elf.Image) -> None:
-    with pytest.raises(UsageError, match="results of image.elf has no bytes in the file"):
+    with pytest.raises(UsageError, match=r"results of image\.elf has no bytes in the file"):
         loaded.place("results", b"1")
 
 

@@ -136,7 +136,8 @@ def test_rehearsed_accesses_become_vectors_and_reads_are_answered_in_order() -> 
     program = Program()
     t = program.target(at("00:01.0"))
     reads = asked(program, t, [
-        Read(0, 8, 4), Write(0, 8, 4, 5), ConfigRead(0, 2), Reset(ResetCause.FLR), ConfigWrite(4, 2, 6), Wait(0.5), Read(3, 0, 8),
+        Read(0, 8, 4), Write(0, 8, 4, 5), ConfigRead(0, 2), Reset(ResetCause.FLR), ConfigWrite(4, 2, 6), Wait(0.5),
+        Read(3, 0, 8),
     ])  # fmt: skip
     assert [(v.op, v.space, v.width) for v in program.vectors] == [
         (Op.READ, 0, 4), (Op.WRITE, 0, 4), (Op.READ, 7, 2), (Op.FLR, 0, 0), (Op.ENABLE, 0, 0), (Op.WRITE, 7, 2),

@@ -17,14 +17,19 @@ from emulators.qemu import Lab, RawDevice, VfioUser
 from emulators.qemu.errors import GuestDied, GuestError
 from emulators.qemu.firmware import FirmwareMachine, Run
 from emulators.qemu.firmware import run as run_table
+from emulators.qemu.firmware_target import FirmwareTarget, TableTarget
 from emulators.qemu.live import Live, Reached
 from emulators.qemu.machine import Device
 from firmware import format as f
-from firmware.compiled import COMMAND, reset_values
+from firmware.compiled import reset_values
 from firmware.format import BarFlag, Kind, Mode, Space, Status
 from firmware.vectors import BUS_MASTER, MEMORY_SPACE, Program, at, known_as
 from regmodel.catalogue import find
-from regmodel.conformance.accesses import ConfigRead, Read, Reset, TargetGone, Wait, Write
+from regmodel.conformance.accesses import TargetGone, rehearse
+from regmodel.conformance.accesses import run as carry
+from regmodel.conformance.outcomes import Outcome, Report
+from regmodel.conformance.places import DECODING
+from regmodel.conformance.suite import REGISTER_TESTS, judge
 from regmodel.errors import UsageError
 from regmodel.function import Irq, ResetCause
 
@@ -134,7 +139,7 @@ def test_qemus_own_devices_are_found_placed_and_read(lab: Lab, bios: str | None,
     known, sizes = {}, {}
     for spec, vendor, device, bars, (bar, offset, width, value, mask) in OWN:
         target = program.target(known_as(vendor, device))
-        program.enable(target, COMMAND)
+        program.enable(target, DECODING)
         program.read(target, Space.CONFIG, 0, 4, device << 16 | vendor)
         known[spec] = program.read(target, bar, offset, width, value, mask)
         sizes[spec] = {bar: program.size(target, bar) for bar in bars}
@@ -169,7 +174,7 @@ def test_what_the_loader_placed_stays_where_it_is(lab: Lab) -> None:
 def test_bridges_behind_bridges_are_numbered(lab: Lab) -> None:
     program = Program()
     edu = program.target(known_as(0x1234, 0x11E8))
-    program.enable(edu, COMMAND)
+    program.enable(edu, ENABLED)
     program.read(edu, 0, 0, 4, 0x010000ED)
     chain = ["pcie-root-port,id=r0,chassis=9", "x3130-upstream,id=u0,bus=r0", "xio3130-downstream,id=d0,bus=u0,chassis=10",
              "pcie-pci-bridge,id=b0,bus=d0", "edu,bus=b0,addr=3"]  # fmt: skip
@@ -209,8 +214,8 @@ def test_the_pf_of_qemus_igb_gets_its_vfs_from_the_image(lab: Lab) -> None:
 def test_ports_msi_polls_and_delays(lab: Lab) -> None:
     program = Program()
     edu, nic = program.target(known_as(0x1234, 0x11E8)), program.target(known_as(0x8086, 0x10D3))
-    program.enable(edu, COMMAND)
-    program.enable(nic, COMMAND)
+    program.enable(edu, ENABLED)
+    program.enable(nic, DECODING)
     program.write(edu, 0, 4, 4, 0x1234)
     program.read(edu, 0, 4, 4, ~0x1234 & 0xFFFFFFFF)
     program.irqs(edu, 1, Space.MSI)
@@ -233,7 +238,7 @@ def test_ports_msi_polls_and_delays(lab: Lab) -> None:
 def test_a_function_without_flr_refuses_and_nothing_that_is_not_there_is_touched(lab: Lab) -> None:
     program = Program()
     edu, nobody = program.target(known_as(0x1234, 0x11E8)), program.target(at("00:19.0"))
-    program.enable(edu, COMMAND)
+    program.enable(edu, ENABLED)
     expected = {
         program.flr(edu): Status.REFUSED, program.bus_reset(edu): Status.REFUSED, program.vfs(edu, 1): Status.REFUSED,
         program.irqs(edu, 1): Status.REFUSED, program.irqs(edu, 2, Space.MSI): Status.REFUSED,
@@ -308,12 +313,11 @@ def test_one_access_after_the_other_on_a_device_of_ours(lab: Lab, server: Server
     device = VfioUser(server.sockets[0])
     with FirmwareMachine(lab, [device], program, mode=Mode.SERVE, root_port=True) as machine:
         with Reached(Live(machine), target, settle_us=1000) as vf:
-            assert vf.perform(ConfigRead(0, 4)) == 0x10CA8086
-            vf.perform(Write(0, 0x2800, 4, 0x1234_5000))
-            assert vf.perform(Read(0, 0x2800, 4)) == 0x1234_5000 == vf.bar(0).u32[0x2800 // 4]
-            vf.perform(Wait(0.001))
+            assert vf.config_read(0, 4) == 0x10CA8086
+            vf.bar(0).write(0x2800, 4, 0x1234_5000)
+            assert vf.bar(0).read(0x2800, 4) == 0x1234_5000 == vf.bar(0).u32[0x2800 // 4]
             vf.bar(0).u32[0x800 // 4] = 0xFEEDFACE
-            vf.perform(Reset(ResetCause.BUS))
+            vf.reset_by(ResetCause.BUS)
             assert vf.bar(0).u32[0x800 // 4] != 0xFEEDFACE
             assert vf.irq_vectors() == 3
             vf.enable_irqs(3)
@@ -334,39 +338,39 @@ def test_one_access_after_the_other_on_a_device_of_ours(lab: Lab, server: Server
 def test_memory_for_dma_is_the_guests_and_ours(lab: Lab) -> None:
     program = Program()
     target = program.target(known_as(0x1234, 0x11E8))
-    with FirmwareMachine(lab, [RawDevice(EDU_DMA)], program, mode=Mode.SERVE) as machine:
-        with Reached(Live(machine), target) as edu:
-            source, sink = edu.alloc(100), edu.alloc(5000)
-            assert (source.iova, sink.iova, source.size, sink.size) == (0x1000_0000, 0x1000_1000, 4096, 8192)
-            source.view[:12] = b"from Python!"
-            bar = edu.bar(0)
-            for iova, buffer, command in ((source.iova, 0x40000, 1), (0x40000, sink.iova, 3)):
-                bar.write(0x80, 8, iova)
-                bar.write(0x88, 8, buffer)
-                bar.write(0x90, 8, 12)
-                bar.write(0x98, 8, command)
-                while bar.read(0x98, 8) & 1:
-                    edu.sleep(0.01)
-            assert bytes(sink.view[:13]) == b"from Python!\0"
+    machine = FirmwareMachine(lab, [RawDevice(EDU_DMA)], program, mode=Mode.SERVE)
+    with machine, Reached(Live(machine), target) as edu:
+        source, sink = edu.alloc(100), edu.alloc(5000)
+        assert (source.iova, sink.iova, source.size, sink.size) == (0x1000_0000, 0x1000_1000, 4096, 8192)
+        source.view[:12] = b"from Python!"
+        bar = edu.bar(0)
+        for iova, buffer, command in ((source.iova, 0x40000, 1), (0x40000, sink.iova, 3)):
+            bar.write(0x80, 8, iova)
+            bar.write(0x88, 8, buffer)
+            bar.write(0x90, 8, 12)
+            bar.write(0x98, 8, command)
+            while bar.read(0x98, 8) & 1:
+                edu.sleep(0.01)
+        assert bytes(sink.view[:13]) == b"from Python!\0"
+        source.free()
+        assert edu.alloc(4096).iova == source.iova
+        with pytest.raises(UsageError, match="not allocated"):
             source.free()
-            assert edu.alloc(4096).iova == source.iova
-            with pytest.raises(UsageError, match="not allocated"):
-                source.free()
-            edu.enable_irqs(1, Irq.MSI)
-            bar.write(0x60, 4, 1)
-            assert edu.wait_irq(1) == [0]
+        edu.enable_irqs(1, Irq.MSI)
+        bar.write(0x60, 4, 1)
+        assert edu.wait_irq(1) == [0]
 
 
 def test_a_request_takes_microseconds(lab: Lab) -> None:
     program = Program()
     target = program.target(known_as(0x8086, 0x10D3))
-    with FirmwareMachine(lab, [RawDevice("e1000e")], program, mode=Mode.SERVE) as machine:
-        with Reached(Live(machine), target) as nic:
-            times = []
-            for _ in range(2000):
-                started = time.perf_counter()
-                nic.read(0, 8, 4)
-                times.append(time.perf_counter() - started)
+    machine = FirmwareMachine(lab, [RawDevice("e1000e")], program, mode=Mode.SERVE)
+    with machine, Reached(Live(machine), target) as nic:
+        times = []
+        for _ in range(2000):
+            started = time.perf_counter()
+            nic.read(0, 8, 4)
+            times.append(time.perf_counter() - started)
     times.sort()
     print(f"a register read through the mailbox: median {1e6 * times[1000]:.1f} us, 99 % {1e6 * times[1980]:.0f} us")
     assert times[1000] < 1e-3
@@ -381,3 +385,55 @@ def test_a_machine_that_dies_is_gone(lab: Lab) -> None:
         machine.stop()
         with pytest.raises(TargetGone, match="QEMU is gone"):
             edu.read(0, 0, 4)
+
+
+# -- the suite of regmodel.conformance, its register part
+
+
+def _outcomes(report: Report) -> dict[tuple[str, str], Outcome]:
+    return {(row.test, row.register): row.outcome for row in report.rows}
+
+
+def _table(lab: Lab, rest: str, name: str) -> Report:
+    device = find(name)
+    with TableTarget(rest, device, lab) as target:
+        accesses, _ = rehearse(judge(device, target.abilities, tests=REGISTER_TESTS), lambda access: 0)
+        target.prepare(accesses)
+        print(f"{len(accesses)} accesses of {name}: {target.seconds:.2f} s")
+        assert target.seconds < LIMIT
+        return carry(judge(device, target.abilities, tests=REGISTER_TESTS), target)
+
+
+@pytest.mark.parametrize("name", ["igbvf", "igbvf-i350"])
+def test_ours_passes_the_suite_from_a_table_and_asked_one_by_one(lab: Lab, name: str) -> None:
+    device = find(name)
+    table = _outcomes(_table(lab, "", name))
+    with FirmwareTarget("", device, lab) as target:
+        started = time.monotonic()
+        live = _outcomes(carry(judge(device, target.abilities, tests=REGISTER_TESTS), target))
+        print(f"live: {time.monotonic() - started:.2f} s")
+    assert set(table.values()) <= {Outcome.PASS, Outcome.EXCLUDED, Outcome.VIRTUALISED, Outcome.NOT_APPLICABLE}
+    assert sum(outcome is Outcome.PASS for outcome in table.values()) > 200
+    assert {where for where, outcome in live.items() if outcome in (Outcome.FAIL, Outcome.INCOMPLETE)} == set()
+    assert {where for where in table if where in live and table[where] != live[where]} == set()
+
+
+def test_a_vf_of_qemus_igb_is_judged_to_the_end_and_both_ways_say_the_same(lab: Lab) -> None:
+    device = find("igbvf")
+    table = _outcomes(_table(lab, "igb/vf0", "igbvf"))
+    with FirmwareTarget("igb/vf0", device, lab) as target:
+        live = _outcomes(carry(judge(device, target.abilities, tests=REGISTER_TESTS), target))
+    for outcomes in (table, live):
+        assert Outcome.INCOMPLETE not in outcomes.values() and Outcome.PASS in outcomes.values()
+    assert {where for where in table if where in live and table[where] != live[where]} == set()
+
+
+def test_a_device_that_is_not_there_is_one_line_and_incomplete(lab: Lab) -> None:
+    device = find("igbvf")
+    with TableTarget("edu/vf0", device, lab) as target:
+        accesses, _ = rehearse(judge(device, target.abilities, tests=REGISTER_TESTS), lambda access: 0)
+        target.prepare(accesses)
+        report = carry(judge(device, target.abilities, tests=REGISTER_TESTS), target)
+    assert "no device" in report.stopped and "\n" not in report.stopped and report.status == 3
+    with pytest.raises(TargetGone, match="is not there"):
+        FirmwareTarget("edu/vf0", device, lab)
