@@ -23,7 +23,10 @@ from regmodel.function import Irq
 
 
 class Words(Protocol):
-    """A BAR as words of one width. Item ``i`` lies ``i`` words from its start; one item access is one bus access."""
+    """A BAR as words of one width. Item ``i`` lies ``i`` words from its start; one item access is one bus access.
+
+    As of any such sequence, and with nothing touched: ``IndexError`` beyond the end, ``ValueError`` for what does not fit.
+    """
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -35,7 +38,8 @@ class Words(Protocol):
 class MappedBar(Protocol):
     """One BAR, mapped. Values are little-endian as on the bus and unsigned; offsets are in bytes.
 
-    Accesses that the BAR cannot take (unaligned, beyond its end, of another width) raise ``UsageError`` and touch nothing.
+    ``read`` and ``write`` of what the BAR cannot take (unaligned, beyond its end, of another width) raise ``UsageError`` and
+    touch nothing.
     """
 
     index: int

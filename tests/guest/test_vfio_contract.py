@@ -8,12 +8,14 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from emulators.process import ServerProcess
-from emulators.qemu import Lab, VfioUser
+from emulators.qemu import VM, Lab, VfioUser
+from emulators.qemu.agent import Result
 from emulators.qemu.vfio import bind
 
 pytestmark = pytest.mark.guest
@@ -77,19 +79,57 @@ def luggage(folder: Path) -> None:
     (folder / "test_here.py").write_text(PROGRAM)
 
 
-def test_linux_vfio_keeps_the_contract(lab: Lab, tmp_path: Path) -> None:
-    share = tmp_path / "share"
-    luggage(share)
+@pytest.fixture(scope="module")
+def guest(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
+    """With the test function bound to vfio-pci, and the luggage at ``/mnt/share``."""
+    folder = tmp_path_factory.mktemp("contract")
+    luggage(folder / "share")
     with (
-        ServerProcess([f"{TESTS}/emulators/pci/testdevice.py:DEVICE"], folder=tmp_path) as server,
-        lab.vm([VfioUser(server.sockets[0])], ["vfio-pci"], viommu=True, kits=["python"], share=share) as vm,
+        ServerProcess([f"{TESTS}/emulators/pci/testdevice.py:DEVICE"], folder=folder) as server,
+        lab.vm([VfioUser(server.sockets[0])], ["vfio-pci"], viommu=True, kits=["python"], share=folder / "share") as vm,
     ):
-        (bdf,) = vm.bdfs
-        bind(vm, bdf)
-        command = "python3 -B -m pytest -q -rs --color=no -p no:cacheprovider -c /dev/null --rootdir=/tmp test_here.py"
-        said = vm.run(f"cd /mnt/share && BDF={bdf} PYTHONPATH=/mnt/share {command}", timeout=280)
-        print(said.text)
-        assert said.status == 0, said.text + said.stderr.decode()
-        passed = re.search(r"(\d+) passed", said.text)
-        assert passed is not None and int(passed[1]) > 120
-        assert not vm.kernel_warnings()
+        bind(vm, *vm.bdfs)
+        yield vm
+
+
+def run(vm: VM, command: str, timeout: float = 60) -> Result:
+    return vm.run(f"cd /mnt/share && BDF={vm.bdfs[0]} PYTHONPATH=/mnt/share python3 -B {command}", timeout=timeout)
+
+
+def test_linux_vfio_keeps_the_contract(guest: VM) -> None:
+    said = run(guest, "-m pytest -q -rs --color=no -p no:cacheprovider -c /dev/null --rootdir=/tmp test_here.py", timeout=280)
+    assert said.status == 0, said.text + said.stderr.decode()
+    passed = re.search(r"(\d+) passed", said.text)
+    assert passed is not None and int(passed[1]) > 120
+    assert not guest.kernel_warnings()
+
+
+LIMITED = """
+import os
+import resource
+
+from drivers.errors import PermissionDenied
+from test_here import opened
+
+group = os.path.basename(os.readlink(f"/sys/bus/pci/devices/{os.environ['BDF']}/iommu_group"))
+os.chown(f"/dev/vfio/{group}", 65534, 65534)
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (8192, 8192))
+os.setuid(65534)
+with opened() as transport:
+    kept = [transport.alloc(4096)]
+    try:
+        kept.append(transport.alloc(8192))
+    except PermissionDenied as error:
+        print(error)
+    kept.append(transport.alloc(4096))
+    print(*(hex(buffer.iova) for buffer in kept))
+"""
+
+
+def test_locked_memory_is_limited_for_others_than_root(guest: VM) -> None:
+    guest.put("/tmp/limited.py", LIMITED.encode())
+    said = run(guest, "/tmp/limited.py")
+    assert said.status == 0, said.stderr.decode()
+    refusal, addresses = said.text.splitlines()
+    assert refusal.startswith("8192 bytes of DMA memory cannot be locked, with a limit of 8192 bytes (RLIMIT_MEMLOCK): raise it with")
+    assert addresses == "0x10000000 0x10001000"
