@@ -6,10 +6,11 @@ PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# What the host needs: the lab is built with mmdebstrap; gcc, headers and sources prove what descriptions cite; the rest is
+# What the host needs: the lab is built with mmdebstrap; gcc, headers and sources prove what descriptions cite, and build the
+# firmware image; Icarus and Verilator run and lint exported Verilog; the rest is
 # for tests against other people's programs.
 DEBS    := python3-venv mmdebstrap debian-archive-keyring zstd
-DEBS_TEST := gcc libc6-dev make xz-utils libdpdk-dev linux-source-6.1 linux-headers-amd64 iproute2 iputils-ping tshark tcpdump
+DEBS_TEST := gcc binutils libc6-dev linux-libc-dev make iverilog verilator xz-utils libdpdk-dev linux-source-6.1 linux-headers-amd64 iproute2 iputils-ping tshark tcpdump
 
 .PHONY: help setup demo test unit matrix bench lint clean
 
