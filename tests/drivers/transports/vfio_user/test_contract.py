@@ -14,8 +14,11 @@ from tests.drivers.transports.vfio_user.serving import Served, settled
 from tests.emulators.pci import testdevice
 
 
-@pytest.mark.parametrize("mappable", [False, True], ids=["posted", "waited"])
-@pytest.mark.parametrize("share_memory", [True, False], ids=["shared", "messages"])
+@pytest.mark.parametrize(
+    ("mappable", "share_memory"),
+    [(False, True), (True, True), (False, False)],
+    ids=["posted, shared", "waited, shared", "posted, messages"],
+)
 class TestContract(Contract):
     @pytest.fixture
     def bench(self, tmp_path: Path, mappable: bool, share_memory: bool) -> Iterator[Bench]:
