@@ -11,7 +11,6 @@ and so are lengths, which are looked up by.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntFlag
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -30,8 +29,12 @@ MAX_ROOM = 0xFFC0
 """Bytes of the largest buffer: a length has 16 bits."""
 
 
-class RxFlag(IntFlag):
-    """What the device said of a received packet, in column ``rx_flags`` (``RTE_MBUF_F_RX_*``)."""
+class RxFlag:
+    """What the device said of a received packet, in column ``rx_flags`` (``RTE_MBUF_F_RX_*``).
+
+    Plain numbers, as all flags of packets: numpy takes no others into a column of bytes, and ``enum.Flag`` takes a
+    microsecond to combine two. ``names`` spells them out.
+    """
 
     IP_CKSUM_GOOD = 0x01
     IP_CKSUM_BAD = 0x02
@@ -42,7 +45,7 @@ class RxFlag(IntFlag):
     LOOPBACK = 0x40  # from another function of the same port; DPDK has no such flag
 
 
-class TxFlag(IntFlag):
+class TxFlag:
     """What the device is asked to do to a packet, in column ``tx_flags`` of its first buffer (``RTE_MBUF_F_TX_*``).
 
     ``CHAINED`` alone is set in every buffer but the last one: ``next`` is valid. All are 0 in a fresh buffer.
@@ -55,12 +58,11 @@ class TxFlag(IntFlag):
     TCP_CKSUM = 0x10
     UDP_CKSUM = 0x20
     SCTP_CKSUM = 0x30
+    L4_MASK = 0x30  # one of these three, or 0 for none
     TCP_SEG = 0x40  # cut into segments of ``tso_segsz``; implies TCP_CKSUM
 
-    L4_MASK = 0x30
 
-
-class PacketType(IntFlag):
+class PacketType:
     """What the device's parser found, in column ``packet_type`` (``RTE_PTYPE_*``, one bit each)."""
 
     IPV4 = 0x01
@@ -70,6 +72,11 @@ class PacketType(IntFlag):
     TCP = 0x10
     UDP = 0x20
     SCTP = 0x40
+
+
+def names(kind: type[RxFlag | TxFlag | PacketType], flags: int) -> list[str]:
+    """The flags of ``kind`` that are set, for people."""
+    return [name for name, bits in vars(kind).items() if isinstance(bits, int) and flags & bits == bits]
 
 
 class Mempool:

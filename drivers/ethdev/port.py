@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from drivers.errors import LinkDown, NotSupported
+from drivers.errors import LinkDown, MailboxRefused, NotSupported
 from drivers.ethdev.prepare import prepare
 from drivers.ethdev.terms import Event, Info, Link, QueueSetup, RxOffload, RxQueue, Settings, State, Stats, TxOffload, TxQueue
 from drivers.mempool import Indices, Mempool
@@ -345,6 +345,8 @@ class EthDev(ABC):
     def _not_running(self, what: str, queue: int) -> UsageError:
         if self.state is not State.STARTED:
             return UsageError(f"{self.transport.name}: the port is {self.state.value}")
+        if queue < (self.settings.rx_queues if what == "receive" else self.settings.tx_queues):
+            return UsageError(f"{self.transport.name}: {what} queue {queue} does not run: reset() again")
         return UsageError(f"{self.transport.name}: there is no {what} queue {queue}")
 
     def _cannot(self, what: str) -> NotSupported:
@@ -354,7 +356,10 @@ class EthDev(ABC):
         """After a reset: tell the device everything that differs from what it came with."""
         s = self.settings
         if s.mac is not None and s.mac != self.mac_addr:
-            self._mac_addr_set(s.mac)
+            try:
+                self._mac_addr_set(s.mac)
+            except MailboxRefused:  # the host has set another one since: it stays
+                s.mac = None
         for address in s.more_macs:
             self._mac_addr_add(address)
         for vid in sorted(s.vlans):

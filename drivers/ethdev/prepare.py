@@ -20,7 +20,7 @@ SCTP_HEADER = 12
 
 def prepare(pool: Mempool, packet: int, info: Info) -> None:
     """Make ``packet`` ready for the offloads that its ``tx_flags`` ask for. Raises ``UsageError`` where they cannot be done."""
-    flags = TxFlag(int(pool.tx_flags[packet]))
+    flags = int(pool.tx_flags[packet])
     l4 = TxFlag.TCP_CKSUM if flags & TxFlag.TCP_SEG else flags & TxFlag.L4_MASK
     if not l4 and not flags & TxFlag.IP_CKSUM:
         return

@@ -48,7 +48,7 @@ _TYPES = (
     ("udp", PacketType.UDP),
     ("sctp", PacketType.SCTP),
 )
-_STRIPPED, _HASHED = int(RxFlag.VLAN_STRIPPED), int(RxFlag.RSS_HASH)
+_STRIPPED = RxFlag.VLAN_STRIPPED
 _STATUS_AT = layout(RX_WRITEBACK).offsets["status_error"] // 4
 _ETQF, _RSS = mask(RX_WRITEBACK, "pkt_info", "etqf"), mask(RX_WRITEBACK, "pkt_info", "rss_type")
 
@@ -64,7 +64,7 @@ def flags_of(status: int) -> int:
         flags |= RxFlag.VLAN_STRIPPED
     if status & _LB:
         flags |= RxFlag.LOOPBACK
-    return int(flags)
+    return flags
 
 
 class _Plain(dict[int, int]):
@@ -345,4 +345,4 @@ class ReceiveQueue:
             pool.packet_type[buffers] = [_types[info] for info in infos]
         if self._with_rss:
             pool.rss[buffers] = self._hash[at:end]
-            pool.rx_flags[buffers] |= np.array([_HASHED if info & _RSS else 0 for info in infos], np.uint8)
+            pool.rx_flags[buffers] |= np.array([RxFlag.RSS_HASH if info & _RSS else 0 for info in infos], np.uint8)

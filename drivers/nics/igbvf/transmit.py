@@ -55,14 +55,10 @@ _CONTEXT = value(TX_CONTEXT, "type_tucmd_mlhl", "dtyp", "CONTEXT") | mask(TX_CON
 _IPV4 = mask(TX_CONTEXT, "type_tucmd_mlhl", "ipv4")
 _SLOT, _L4LEN, _MSS = (shift(TX_CONTEXT, "mss_l4len_idx", name) for name in ("idx", "l4len", "mss"))
 _L4T = {
-    int(flag): value(TX_CONTEXT, "type_tucmd_mlhl", "l4t", name)
+    flag: value(TX_CONTEXT, "type_tucmd_mlhl", "l4t", name)
     for flag, name in ((TxFlag.UDP_CKSUM, "UDP"), (TxFlag.TCP_CKSUM, "TCP"), (TxFlag.SCTP_CKSUM, "SCTP"))
 }
-# numbers, since the operators of enum.Flag take a microsecond
-_VLAN_TAG, _IP_CKSUM, _IPV6, _TCP_CKSUM, _TCP_SEG, _L4_MASK = (
-    int(flag) for flag in (TxFlag.VLAN, TxFlag.IP_CKSUM, TxFlag.IPV6, TxFlag.TCP_CKSUM, TxFlag.TCP_SEG, TxFlag.L4_MASK)
-)
-_OFFLOADS = _VLAN_TAG | _IP_CKSUM | _L4_MASK | _TCP_SEG
+_OFFLOADS = TxFlag.VLAN | TxFlag.IP_CKSUM | TxFlag.L4_MASK | TxFlag.TCP_SEG
 
 
 class TransmitQueue:
@@ -261,15 +257,15 @@ class TransmitQueue:
         netdev.c ``igbvf_tso``, ``igbvf_tx_csum``, ``igbvf_tx_queue_adv``; igb_rxtx.c ``igbe_set_xmit_ctx``.
         """
         low, high, command, info = 0, _CONTEXT, _DATA, 0
-        if flags & _VLAN_TAG:
+        if flags & TxFlag.VLAN:
             low |= int(pool.vlan[packet]) << _VLAN
             command |= _VLE
-        segment = flags & _TCP_SEG
-        l4 = _TCP_CKSUM if segment else flags & _L4_MASK
-        if l4 or flags & _IP_CKSUM:
+        segment = flags & TxFlag.TCP_SEG
+        l4 = TxFlag.TCP_CKSUM if segment else flags & TxFlag.L4_MASK
+        if l4 or flags & TxFlag.IP_CKSUM:
             low |= int(pool.l2_len[packet]) << _MACLEN | int(pool.l3_len[packet]) << _IPLEN
-            high |= 0 if flags & _IPV6 else _IPV4
-        if flags & _IP_CKSUM or (segment and not flags & _IPV6):
+            high |= 0 if flags & TxFlag.IPV6 else _IPV4
+        if flags & TxFlag.IP_CKSUM or (segment and not flags & TxFlag.IPV6):
             info |= _IXSM
         if l4:
             high |= _L4T[l4]

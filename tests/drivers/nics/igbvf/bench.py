@@ -99,14 +99,50 @@ class Meddler:
             self._function.region_write(index, offset, size, value)
 
 
+class Bounce:
+    """A ``DmaBuffer`` of which driver and device each have their own copy: what is not handed over does not arrive."""
+
+    def __init__(self, inner: Any, log: list[tuple[str, int]]) -> None:
+        self._inner, self._log = inner, log
+        self.iova, self.size = inner.iova, inner.size
+        self.view = memoryview(bytearray(inner.size))
+
+    def sync_for_device(self, offset: int = 0, size: int | None = None) -> None:
+        end = self.size if size is None else offset + size
+        self._inner.view[offset:end] = self.view[offset:end]
+        self._log.append(("device", self.iova))
+
+    def sync_for_cpu(self, offset: int = 0, size: int | None = None) -> None:
+        self._inner.sync_for_cpu()
+        end = self.size if size is None else offset + size
+        self.view[offset:end] = self._inner.view[offset:end]
+        self._log.append(("cpu", self.iova))
+
+    def free(self) -> None:
+        self._inner.free()
+
+
+class Bouncing(InProcess):
+    """The in-process transport with memory that is not coherent. ``log`` is each hand-over, by direction and buffer."""
+
+    coherent = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.log: list[tuple[str, int]] = []
+
+    def alloc(self, size: int) -> Any:
+        return Bounce(super().alloc(size), self.log)
+
+
 class Bench:
     """``transports`` of the first ``count`` VFs of a new card; ``open`` puts a driver on one."""
 
-    def __init__(self, device: Device = IGBVF, count: int = 2, **options: str) -> None:
+    def __init__(self, device: Device = IGBVF, count: int = 2, transport: type[InProcess] = InProcess, **options: str) -> None:
         self.device = device
         self.alone: Alone = open_functions(device, count, clock="manual", **options)
         self.meddlers = [Meddler(f) for f in self.alone.functions]
-        self.transports = [InProcess(m, self.alone, name=f"inprocess {m.name}") for m in self.meddlers]
+        self.transports = [transport(m, self.alone, name=f"inprocess {m.name}") for m in self.meddlers]
         self.wire = Wire()
         self.switch.uplink.backend = self.wire  # type: ignore[assignment]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.mempool import Mempool, PacketType, RxFlag, TxFlag
+from drivers.mempool import Mempool, PacketType, RxFlag, names
 from tests.drivers.nics.igbvf.bench import Bench, RxOffload, Side, frame
 
 
@@ -196,15 +196,15 @@ def test_packet_types_and_checksum_verdicts(bench: Bench) -> None:
         (ether / IP() / TCP(chksum=1) / (b"x" * 40), PacketType.IPV4 | PacketType.TCP, RxFlag.IP_CKSUM_GOOD | bad),
         (ether / IPv6() / UDP() / (b"x" * 40), PacketType.IPV6 | PacketType.UDP, good),
         (ether / IPv6() / TCP(chksum=1) / (b"x" * 40), PacketType.IPV6 | PacketType.TCP, bad),
-        (ether / (b"x" * 60), PacketType(0), RxFlag(0)),
+        (ether / (b"x" * 60), 0, 0),
     ]
     for packet, kind, flags in cases:
         a.send(bytes(packet))
         assert b.port.rx_burst(0, b.out) == 1
         i = int(b.out[0])
         assert b.pool.content(i) == bytes(packet)
-        assert PacketType(int(b.pool.packet_type[i])) == kind
-        assert RxFlag(int(b.pool.rx_flags[i])) == flags | RxFlag.LOOPBACK
+        assert names(PacketType, int(b.pool.packet_type[i])) == names(PacketType, kind)
+        assert names(RxFlag, int(b.pool.rx_flags[i])) == names(RxFlag, flags | RxFlag.LOOPBACK)
         b.pool.free(b.out[:1])
 
 
@@ -215,4 +215,3 @@ def test_freed_buffers_have_no_flags(bench: Bench) -> None:
     assert [len(p) for p in b.receive()] == [6000]
     a.settle()
     assert not a.pool.tx_flags.any() and not b.pool.tx_flags.any()
-    assert TxFlag.CHAINED == 1
