@@ -20,7 +20,7 @@ from drivers.nics.igbvf.mailbox import Mailbox, PfWasReset
 from drivers.nics.igbvf.receive import KIB, ReceiveQueue
 from drivers.nics.igbvf.statistics import Statistics
 from drivers.nics.igbvf.transmit import TransmitQueue
-from drivers.registers import Registers
+from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
 from regmodel.catalogue import Device
 from regmodel.errors import UsageError
@@ -66,7 +66,7 @@ class IgbVf(EthDev):
         super().__init__(transport, device)
         if not 0 <= interval < 1 << 13:
             raise UsageError(f"an interrupt interval has 0 to {(1 << 13) - 1} us, not {interval}")
-        self.registers = Registers(device, transport)
+        self.registers = Igbvf(device, transport)
         self.mailbox = Mailbox(self.registers, transport, device.mailboxes[0])
         self.link_changes = 0
         self._was_up, self._told_changes = False, 0

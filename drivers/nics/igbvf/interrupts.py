@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drivers.errors import InterruptStorm
-from drivers.registers import Registers
+from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
 from regmodel.function import Irq
 
@@ -25,7 +25,7 @@ class Interrupts:
     """``queues`` receive queues; ``interval``: us that pass at least between two messages of a vector, or 0."""
 
     def __init__(
-        self, registers: Registers, transport: Transport, queues: int, interval: int, counts: list[int]
+        self, registers: Igbvf, transport: Transport, queues: int, interval: int, counts: list[int]
     ) -> None:
         self._registers, self._transport = registers, transport
         self.queues, self.interval = queues, interval

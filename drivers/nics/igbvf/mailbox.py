@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from drivers.errors import MailboxRefused, MailboxTimeout, UnsupportedReply
-from drivers.registers import Registers
+from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
 from regmodel.bits import Field
 from regmodel.catalogue import Mailbox as Description
@@ -37,7 +37,7 @@ class PfWasReset(MailboxTimeout):
 class Mailbox:
     """``lost``: the PF does not listen to us any more and will not until we have gone through a reset."""
 
-    def __init__(self, registers: Registers, transport: Transport, description: Description) -> None:
+    def __init__(self, registers: Igbvf, transport: Transport, description: Description) -> None:
         self._box, self._memory, self._transport = registers.v2pmailbox, registers.vmbmem, transport
         self._messages: Mapping[str, Message] = {message.name: message for message in description.messages}
         self._control = self._messages["pf_control"].number
@@ -167,7 +167,7 @@ class Mailbox:
         self.received += 1
         return struct.pack(f"<{count}I", *words)
 
-    def _await(self, bit: str, what: str, timeout: float) -> None:
+    def _await(self, bit: Literal["pfsts", "pfack"], what: str, timeout: float) -> None:
         transport, pause = self._transport, SHORTEST
         end = transport.now() + timeout
         while True:

@@ -18,7 +18,7 @@ from drivers.errors import RingError
 from drivers.ethdev import QueueSetup, RxOffload
 from drivers.mempool import NONE, Indices, PacketType, RxFlag, TxFlag
 from drivers.nics.igbvf.words import mask
-from drivers.registers import Registers
+from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
 from regmodel.errors import UsageError
 from regmodel.layout import layout
@@ -104,7 +104,7 @@ class ReceiveQueue:
     big-endian (I350: netdev.c ``igbvf_receive_skb``)."""
 
     def __init__(
-        self, registers: Registers, transport: Transport, index: int, setup: QueueSetup, offloads: RxOffload, *, swapped: bool
+        self, registers: Igbvf, transport: Transport, index: int, setup: QueueSetup, offloads: RxOffload, *, swapped: bool
     ) -> None:
         self.index, self.registers, self.swapped = index, registers, swapped
         self.taken = self.errors = self.no_buffers = 0

@@ -8,7 +8,7 @@ Source: Linux igbvf/netdev.c ``igbvf_initialize_last_counter_stats``, ``igbvf_up
 
 from __future__ import annotations
 
-from drivers.registers import Registers
+from drivers.registers.igbvf import Igbvf
 
 NAMES = ("vfgprc", "vfgptc", "vfgorc", "vfgotc", "vfmprc", "vfgprlbc", "vfgptlbc", "vfgorlbc", "vfgotlbc")
 WRAP = 0xFFFF_FFFF
@@ -17,7 +17,7 @@ WRAP = 0xFFFF_FFFF
 class Statistics:
     """``totals`` by register name, since the driver began."""
 
-    def __init__(self, registers: Registers) -> None:
+    def __init__(self, registers: Igbvf) -> None:
         self._registers = registers
         self._counters = {name: getattr(registers, name) for name in NAMES}
         self.totals = dict.fromkeys(NAMES, 0)

@@ -22,7 +22,7 @@ from drivers.errors import RingError
 from drivers.ethdev import QueueSetup
 from drivers.mempool import MAX_ROOM, NONE, Indices, Mempool, TxFlag
 from drivers.nics.igbvf.words import mask, shift, value
-from drivers.registers import Registers
+from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
 from regmodel.layout import layout
 from regmodel.rings.igb import TX_CONTEXT, TX_DATA, TX_WRITEBACK
@@ -64,7 +64,7 @@ _OFFLOADS = TxFlag.VLAN | TxFlag.IP_CKSUM | TxFlag.L4_MASK | TxFlag.TCP_SEG
 class TransmitQueue:
     """Queue ``index``, running once it is made. ``sent`` counts packets taken."""
 
-    def __init__(self, registers: Registers, transport: Transport, index: int, setup: QueueSetup) -> None:
+    def __init__(self, registers: Igbvf, transport: Transport, index: int, setup: QueueSetup) -> None:
         self.index, self.registers = index, registers
         self.sent = 0
         self._pool, self._count = setup.pool, setup.descriptors
