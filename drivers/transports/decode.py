@@ -2,55 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from drivers.transports.handover import Change
 from regmodel.access import OnRead
 from regmodel.bits import Field
 from regmodel.catalogue import Description, Device
-from regmodel.registers import Bar, Entry, Register, Status
+from regmodel.registers import Bar, Entry, Register
 
 CONFIG = -1
 """Stands for configuration space where others say the number of a BAR."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """What is found at an offset: ``path`` (``rdt[1]``, or the bare offset), and what describes it, if anything does."""
+class Part:
+    """A register or window that an access touches: its fields stand ``shift`` bits higher in the word accessed."""
 
     path: str
-    register: Register | None = None
-    entry: Entry | None = None
+    entry: Entry
+    shift: int
 
     @property
-    def known(self) -> bool:
-        """The description says what is there."""
-        return self.entry is not None and self.entry.status is Status.IMPLEMENTED
+    def fields(self) -> Sequence[Field]:
+        if isinstance(self.entry, Register):
+            return self.entry.fields
+        return (Field(self.entry.access, 0, 8 * self.entry.size),)
 
     @property
+    def name(self) -> str:
+        """Without its index."""
+        return self.path.partition("[")[0]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an access of ``size`` bytes hits: ``path`` (``rdt[1]``, or the bare offset), and the parts that are described."""
+
+    path: str
+    size: int
+    parts: tuple[Part, ...] = ()
+
+    def mask(self, select: Callable[[Part, Field], bool]) -> int:
+        """The bits of all fields that ``select`` likes."""
+        found = 0
+        for part in self.parts:
+            for f in part.fields:
+                if select(part, f):
+                    found |= f.mask << part.shift if part.shift >= 0 else f.mask >> -part.shift
+        return found & (1 << 8 * self.size) - 1
+
+    @cached_property
     def clears(self) -> int:
         """The bits that reading clears."""
-        found = self.register.fields if self.register is not None else ()
-        return sum(f.mask for f in found if f.access.onread is OnRead.CLEAR)
+        return self.mask(lambda _, f: f.access.onread is OnRead.CLEAR)
 
-    def fields(self, word: int, mask: int = -1) -> str:
-        """The fields of ``word`` that touch ``mask``, with the names of their values: `` (lu=1 speed=MB1000)``."""
-        if self.register is None or self.register.sole:
-            return ""
-        found = [_field(f, word) for f in self.register.fields if f.name and f.mask & mask and (mask != -1 or f.of(word))]
-        return f" ({' '.join(found)})" if found else ""
-
-    def names(self, mask: int) -> str:
-        """The fields that touch ``mask``, reserved bits by their number: ``lu, speed, [31:20]``."""
-        if self.register is None:
-            return f"{mask:#x}"
-        return ", ".join(f.name or f.range for f in self.register.fields if f.mask & mask)
+    def fields(self, word: int, mask: int | None = None) -> str:
+        """The fields of ``word`` that are not 0, or those that touch ``mask``: `` (lu=1 speed=MB1000)``."""
+        said = []
+        for part in self.parts:
+            if not isinstance(part.entry, Register) or part.entry.sole:
+                continue
+            own = word >> part.shift if part.shift >= 0 else word << -part.shift
+            want = own if mask is None else mask >> part.shift if part.shift >= 0 else mask << -part.shift
+            said += [_field(f, own) for f in part.entry.fields if f.mask & want and (f.name or mask is not None)]
+        return f" ({' '.join(said)})" if said else ""
 
 
 def _field(f: Field, word: int) -> str:
-    return f"{f.name}={f.values.get(f.of(word), f.of(word))}"
+    return f"{f.name or f.range}={f.values.get(f.of(word), f.of(word))}"
 
 
 class Decoder:
@@ -71,14 +93,16 @@ class Decoder:
 
     def _find(self, index: int, offset: int, size: int) -> Place:
         bar = self._bars.get(index)
+        parts = []
         for path, _, at, entry in bar.placed() if bar else ():
-            if isinstance(entry, Register):
-                if (at, entry.size) == (offset, size):
-                    return Place(path, entry, entry)
-            elif at <= offset < at + entry.size:
-                return Place(f"{path}[{(offset - at) // size}]", None, entry)
+            if at < offset + size and offset < at + entry.size:
+                if not isinstance(entry, Register):
+                    path = f"{path}[{(offset - at) // 4}]" if size == 4 else f"{path}+{offset - at:#x}"
+                    at = offset
+                parts.append(Part(path, entry, 8 * (at - offset)))
         where = "configuration space" if index == CONFIG else f"BAR {index}"
-        return Place(f"{where}+{offset:#x} ({size} bytes)")
+        path = ", ".join(part.path for part in parts) or f"{where}+{offset:#x} ({size} bytes)"
+        return Place(path, size, tuple(parts))
 
     def call(self, verb: str, arguments: Sequence[Any], *result: Any) -> str:
         """One call, as ``write rdt[0] = 0x5 (rdt=5)``; with its ``result`` where one is given."""

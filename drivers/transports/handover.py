@@ -47,9 +47,9 @@ class Handed:
             self.known[at : at + len(data)] = data
             self.view[at : at + len(data)] = data
 
-    def found(self, theirs: memoryview, first: int, end: int) -> list[Change]:
-        """What differs in the device's memory from what is known of it."""
-        return changes(self.known[first:end], snapshot(theirs[first:end]), first, gap=3)
+    def found(self, theirs: memoryview, first: int, end: int, *, gap: int = 0) -> list[Change]:
+        """What differs in the device's memory from what is known of it; ``gap`` as in ``changes``."""
+        return changes(self.known[first:end], snapshot(theirs[first:end]), first, gap=gap)
 
 
 def snapshot(view: memoryview) -> bytes:

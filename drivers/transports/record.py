@@ -44,7 +44,7 @@ class RecordedBuffer(Handed):
 
         def hand_over() -> list[tuple[int, str]]:
             self._inner.sync_for_cpu(first, end - first)
-            changed = self.found(self._inner.view, first, end)
+            changed = self.found(self._inner.view, first, end, gap=3)
             self.taken(changed)
             return to_json(changed)
 

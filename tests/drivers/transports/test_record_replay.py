@@ -151,7 +151,7 @@ def one(transport: Transport, buffers: list[Any], operation: tuple[Any, ...]) ->
                 transport.bar(0).u32[at // 4] = value
         case "take", _, offset, size if buffer:
             buffer.sync_for_cpu(offset, size)
-            return bytes(buffer.view)
+            return bytes(buffer.view[offset : offset + size])
         case "irqs", count:
             transport.enable_irqs(count)
         case "wait", timeout:
