@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from regmodel.errors import UsageError
 
 
 def descriptors() -> set[Path]:
+    """Those of this process, without what earlier tests have left to the garbage collector."""
+    gc.collect()
     return set(Path("/proc/self/fd").iterdir())
 
 

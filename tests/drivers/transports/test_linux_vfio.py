@@ -35,7 +35,7 @@ def kernel(tmp_path: Path) -> Iterator[Kernel]:
     made = Kernel(tmp_path)
     before = descriptors()
     yield made
-    assert descriptors() == before, "descriptors are left open"
+    assert descriptors() <= before, "descriptors are left open"  # what others left may have been collected meanwhile
     made.close()
 
 
