@@ -54,9 +54,9 @@ def closed(bench: Bench, test: str, place: Place) -> Skip | None:
 
 
 def sweep(bench: Bench, test: str, prepare: Callable[[], Steps[None]]) -> Checks:
-    """``prepare`` once, then read every register."""
+    """``prepare`` once, then read everything: every register, every word of memory."""
     first = True
-    for place in bench.ground.registers():
+    for place in bench.ground.places:
         if skip := closed(bench, test, place):
             yield skip
             continue
@@ -64,7 +64,8 @@ def sweep(bench: Bench, test: str, prepare: Callable[[], Steps[None]]) -> Checks
         def steps(place: Place = place, begin: bool = first) -> Steps[None]:
             if begin:
                 yield from prepare()
-            yield from bench.read(place)
+            for offset, size in place.units:
+                yield from bench.read_at(place.file, offset, size)
 
         first = False
         yield Check(place.path, steps)

@@ -142,8 +142,8 @@ def mem_walk(bench: Bench) -> Checks:
 
 def _walk(bench: Bench, place: Place) -> Steps[None]:
     """By words; by bytes where it is no whole number of aligned words. Every bit of one word; every byte of some alone."""
-    unit = 1 if place.offset % 4 or place.size % 4 else 4
-    places = range(place.offset, place.offset + place.size, unit)
+    unit = place.units[0][1]
+    places = [at for at, _ in place.units]
     full = (1 << 8 * unit) - 1
     for flip in (0, full):
         for i, at in enumerate(places):

@@ -71,3 +71,7 @@ def dirty(bench: Bench, test: str) -> Steps[None]:
             yield from bench.write(place, ~place.reset)
             if bench.abilities.ports:
                 yield from Exciter(bench, place).inverse()
+    for place in bench.ground.windows():
+        if place.writable and not closed(bench, test, place):
+            for i, (offset, size) in enumerate(place.units):
+                yield from bench.write_at(place.file, offset, size, (0xD1D1D1D1 + i) & (1 << 8 * size) - 1)

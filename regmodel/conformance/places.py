@@ -82,6 +82,14 @@ class Place:
         return (1 << 8 * self.size) - 1
 
     @cached_property
+    def units(self) -> tuple[tuple[int, int], ...]:
+        """The accesses (offset, size) that cover it: one for a register; for memory its words, or bytes if it is uneven."""
+        if isinstance(self.entry, Register):
+            return ((self.offset, self.size),)
+        unit = 1 if self.offset % 4 or self.size % 4 else 4
+        return tuple((at, unit) for at in range(self.offset, self.offset + self.size, unit))
+
+    @cached_property
     def register(self) -> Register:
         assert isinstance(self.entry, Register)
         return self.entry

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from drivers.conformance import open_target
-from regmodel.access import CONST, RC, RCW1C, RO, RW, W1C, W1P, W1S, W1T, WO1C, WO1S, Access
+from regmodel.access import CONST, RC, RO, RW, W1C, W1S, W1T, WO1C, WO1S, Access
 from regmodel.bits import Field
 from regmodel.catalogue import Device
 from regmodel.function import CONFIG_REGION, ResetCause
@@ -102,8 +102,9 @@ def _of_file(device: Device, file: int, bar: Bar) -> Iterator[tuple[str, str, De
 
 
 def _looks(entry: Register) -> Any:
-    """What a judge can see of a register."""
-    return entry.resets, [(f.lsb, f.width, f.access.readable, f.access.onwrite, f.access.onread) for f in entry.fields]
+    """What a judge can see of a register: its reset values, and bit by bit what accesses do."""
+    bits = [f for f in entry.fields for _ in range(f.width)]
+    return entry.resets, [(f.access.readable, f.access.onwrite, f.access.onread, f.survives) for f in bits]
 
 
 def _of_register(name: str, entry: Register) -> Iterator[tuple[str, str, Any]]:
@@ -125,7 +126,8 @@ def _of_register(name: str, entry: Register) -> Iterator[tuple[str, str, Any]]:
             yield "stuck bit", f"{name}[{f.msb}]", _refielded(entry, f, replace(f, width=f.width - 1), top)
     if entry.is_array and len(entry.offsets) > 1:
         first, *rest = entry.offsets
-        yield "stride off by one", name, _changed(entry, offsets=(first, *(o + entry.size * (i + 1) for i, o in enumerate(rest))))
+        moved = (first, *(o + entry.size * i for i, o in enumerate(rest, 1)))
+        yield "stride off by one", name, _changed(entry, offsets=moved)
         yield "array of one", name, _changed(entry, offsets=(first,) * len(entry.offsets))
     yield from _of_resets(name, entry)
 
