@@ -88,10 +88,9 @@ def _transmit(pair: Pair, rounds: int, count: int) -> list[Row]:
 
 
 def vcpu_seconds(vm: VM) -> float:
-    """Time that the guest's virtual CPUs have run so far, in the guest's code and in QEMU's devices (proc(5), schedstat)."""
-    threads = Path(f"/proc/{vm.pid}/task").iterdir()
-    running = [int((task / "schedstat").read_text().split()[0]) for task in threads if (task / "comm").read_text()[:4] == "CPU "]
-    return sum(running) / 1e9
+    """Time that the guest's virtual CPUs have run so far, in its code and in QEMU's devices (proc(5), schedstat)."""
+    threads = [task for task in Path(f"/proc/{vm.pid}/task").iterdir() if (task / "comm").read_text().startswith("CPU ")]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in threads) / 1e9
 
 
 def _receive(pair: Pair, rounds: int) -> list[Row]:
