@@ -24,9 +24,10 @@ from typing import Final, Self
 from emulators.process import ServerProcess
 from emulators.qemu.firmware import FirmwareMachine, run
 from emulators.qemu.lab import Lab
-from emulators.qemu.live import Live, LiveBuffer, Reached
+from emulators.qemu.live import Live
 from emulators.qemu.machine import Device as Attached
 from emulators.qemu.machine import RawDevice, VfioUser
+from emulators.qemu.reached import LiveBuffer, Reached
 from firmware.compiled import answers, asked
 from firmware.format import Mode
 from firmware.vectors import Program, at
@@ -159,6 +160,7 @@ class FirmwareTarget:
             if buffer.iova <= access.address and access.address + size <= buffer.iova + buffer.size:
                 view = buffer.view[access.address - buffer.iova :][:size]
                 if isinstance(access, do.Load):
+                    buffer.sync_for_cpu()
                     return int.from_bytes(view, "little")
                 view[:] = access.data
                 return 0

@@ -1,8 +1,10 @@
 /* What the image does: find the functions, run the table, serve the mailbox if it is asked to, and end the machine. */
 #include "image.h"
 
-#define SPIN_US 2000u /* an answer is mostly followed by the next request; after this long, sleep between looks */
-#define NAP_US 200u
+/* An answer is mostly followed by the next request. But who only spins is soon made to wait, for ms, where processors are
+ * few: so it naps in between. */
+#define SPIN_US 200u
+#define NAP_US 50u
 
 static _Noreturn void leave(uint32_t status)
 {

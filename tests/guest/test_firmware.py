@@ -18,8 +18,9 @@ from emulators.qemu.errors import GuestDied, GuestError
 from emulators.qemu.firmware import FirmwareMachine, Run
 from emulators.qemu.firmware import run as run_table
 from emulators.qemu.firmware_target import FirmwareTarget, TableTarget
-from emulators.qemu.live import Live, Reached
+from emulators.qemu.live import Live
 from emulators.qemu.machine import Device
+from emulators.qemu.reached import Reached
 from firmware import format as f
 from firmware.compiled import reset_values
 from firmware.format import BarFlag, Kind, Mode, Space, Status
@@ -359,6 +360,23 @@ def test_memory_for_dma_is_the_guests_and_ours(lab: Lab) -> None:
         edu.enable_irqs(1, Irq.MSI)
         bar.write(0x60, 4, 1)
         assert edu.wait_irq(1) == [0]
+
+
+def test_writes_are_posted_in_order_and_what_fails_is_told_by_the_next_request(lab: Lab) -> None:
+    program = Program()
+    target = program.target(known_as(0x1234, 0x11E8))
+    machine = FirmwareMachine(lab, [RawDevice("edu")], program, mode=Mode.SERVE)
+    with machine, Reached(Live(machine), target) as edu:
+        for number in range(500):  # more than the mailbox holds
+            edu.write(0, 4, 4, number)
+        assert edu.read(0, 4, 4) == ~499 & 0xFFFFFFFF
+        edu.write(5, 0, 4, 0)
+        with pytest.raises(UsageError, match="write 0x0 to target 0 BAR5"):
+            edu.read(0, 4, 4)
+        assert edu.read(0, 4, 4) == ~499 & 0xFFFFFFFF
+        edu.write(Space.MEMORY, 0, 8, 1)
+        with pytest.raises(GuestError, match="exception 14"):
+            edu.settle()
 
 
 def test_a_request_takes_microseconds(lab: Lab) -> None:
