@@ -1,8 +1,8 @@
 """A receive queue: a ring of free buffers that the device fills, in order.
 
-In here: the ring and its burst. A burst reads each status once, as a column; where all packets are whole and in one buffer
-(the plain case) everything else is done by column, too, else one descriptor after the other. Consumed descriptors get fresh
-buffers at once, and RDT is stored once per burst. Headers are not split off.
+In here: the ring and its burst. A burst reads what was written back as a column; where all packets are whole and in one
+buffer (the plain case) everything else is done by column, too, else one descriptor after the other. Consumed descriptors
+get fresh buffers at once, and RDT is stored once per burst. Headers are not split off.
 
 The device owns the descriptors from ours (``_at``) up to RDT, exclusive: the one at RDT has a buffer and waits.
 
@@ -17,7 +17,7 @@ import numpy as np
 from drivers.errors import RingError
 from drivers.ethdev import QueueSetup, RxOffload
 from drivers.mempool import NONE, Indices, PacketType, RxFlag, TxFlag
-from drivers.nics.igbvf.words import mask
+from drivers.nics.igbvf.words import mask, shift
 from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
 from regmodel.errors import UsageError
@@ -49,6 +49,8 @@ _TYPES = (
     ("sctp", PacketType.SCTP),
 )
 _STRIPPED = RxFlag.VLAN_STRIPPED
+_STATUS, _LENGTH = 0xFFFF_FFFF, shift(RX_WRITEBACK, "length")
+"""Within the second 64 bits of a write-back."""
 _STATUS_AT = layout(RX_WRITEBACK).offsets["status_error"] // 4
 _ETQF, _RSS = mask(RX_WRITEBACK, "pkt_info", "etqf"), mask(RX_WRITEBACK, "pkt_info", "rss_type")
 
@@ -85,17 +87,6 @@ class _Types(dict[int, int]):
         return found
 
 
-class _Suspicious(dict[int, int]):
-    """For ``n`` lengths side by side as one number: the bits that no length below the power of two within ``room`` has."""
-
-    def __init__(self, room: int) -> None:
-        self._one = np.array([~((1 << room.bit_length() - 1) - 1)], np.intp).tobytes()
-
-    def __missing__(self, n: int) -> int:
-        self[n] = bits = int.from_bytes(self._one * n, "little")
-        return bits
-
-
 _plain, _types = _Plain(), _Types()
 
 
@@ -124,9 +115,9 @@ class ReceiveQueue:
         self._packet_address, self._header_address = given["pkt_addr"], given["hdr_addr"]
         self._status, self._length, self._tag = taken["status_error"], taken["length"], taken["vlan"]
         self._info, self._hash = taken["pkt_info"], taken["rss"]
+        self._result = np.frombuffer(view, np.uint64, 2 * self._count)[1::2]  # status, length and tag
         self._words = view.cast("I")
         self._tagged: int | bool = False  # the last burst looked at has VLAN tags
-        self._suspicious = _Suspicious(self._room)
         self._buffers: Indices = np.full(self._count, NONE, np.intp)
         try:
             self._start()
@@ -166,7 +157,7 @@ class ReceiveQueue:
             self._pool.free(np.array([self._first], np.intp))
         nothing = np.zeros(0, np.uint64)
         self._packet_address = self._header_address = nothing  # no array may look into memory that is given back
-        self._status = self._length = self._tag = self._info = self._hash = nothing
+        self._status = self._length = self._tag = self._info = self._hash = self._result = nothing
         self._words = memoryview(b"")
         self._memory.free()
 
@@ -218,13 +209,10 @@ class ReceiveQueue:
         self._memory.sync_for_cpu(SIZE * at, SIZE * most)
         if not self._words[_STATUS_AT + 4 * at]:  # as the driver left it: not done
             return 0, 0
-        n, flags = self._look(at, most)
+        n, flags, lengths = self._look(at, most)
         if flags is None:
             return self._walk(at, n, out)
-        end = at + n
-        buffers, lengths = self._buffers[at:end], self._length[at:end].astype(np.intp)
-        if self._too_long(lengths):
-            return self._walk(at, n, out)
+        buffers = self._buffers[at : at + n]
         out[:n] = buffers
         pool.length[buffers] = lengths
         pool.rx_flags[buffers] = flags
@@ -237,24 +225,26 @@ class ReceiveQueue:
         self._refill(n)
         return n, n
 
-    def _look(self, at: int, most: int) -> tuple[int, int | list[int] | None]:
-        """How many descriptors are done, and their flags: one where all are alike, None where they are not plain."""
-        statuses = self._status[at : at + most].tobytes()
-        first = statuses[:4]
-        if statuses == first * most:
-            flags = _plain[int.from_bytes(first, "little")]
+    def _look(self, at: int, most: int) -> tuple[int, int | list[int] | None, int | Indices]:
+        """How many descriptors are done, their flags and lengths: one number each where all are alike.
+
+        The flags are None where not all is plain.
+        """
+        raw = self._result[at : at + most].tobytes()
+        first = raw[:8]
+        if raw == first * most:
+            word = int.from_bytes(first, "little")
+            flags, length = _plain[word & _STATUS], word >> _LENGTH & 0xFFFF
             self._tagged = flags & _STRIPPED
-            return most, flags if flags >= 0 and self._first == NONE else None
-        words = memoryview(statuses).cast("I").tolist()
+            plain = flags >= 0 and length <= self._room and self._first == NONE
+            return most, flags if plain else None, length
+        words = memoryview(raw).cast("I").tolist()[::2]
         n = words.index(0) if 0 in words else most
         known = [_plain[word] for word in words[:n]]
+        lengths = np.frombuffer(raw, np.uint16)[_LENGTH // 16 : 4 * n : 4].astype(np.intp)
         self._tagged = any([flags & _STRIPPED for flags in known])  # noqa: C419 - half the time of a generator
-        return n, known if min(known) >= 0 and self._first == NONE else None
-
-    def _too_long(self, lengths: Indices) -> bool:
-        """A length exceeds the room. All of them as one number: almost always there is nothing to look at more closely."""
-        suspicious = int.from_bytes(lengths.tobytes(), "little") & self._suspicious[len(lengths)]
-        return bool(suspicious) and int(lengths.max()) > self._room
+        plain = min(known) >= 0 and lengths.max() <= self._room and self._first == NONE
+        return n, known if plain else None, lengths
 
     def _refill(self, count: int) -> None:
         """Fresh buffers for ``count`` descriptors from ours on, which do not wrap; ours is behind them then."""

@@ -172,14 +172,17 @@ class TransmitQueue:
 
     def reclaim(self) -> int:
         """See ``drivers.ethdev`` (netdev.c ``igbvf_clean_tx_irq``)."""
-        marks = self._marks
+        marks, done, all_plain = self._marks, 0, True
         while marks:
             last, n, plain = marks[0]
             self._memory.sync_for_cpu(SIZE * last, SIZE)
             if not self._reports[4 * last + _REPORT_AT] & _DONE:
                 break
             marks.popleft()
-            self._release(n, plain)
+            done += n
+            all_plain &= plain
+        if done:
+            self._release(done, all_plain)
         return self._free
 
     def _release(self, n: int, plain: bool) -> None:
