@@ -67,6 +67,7 @@ class Block:
         try:
             answer = await with_timeout(access, PATIENCE * PERIOD, "step")
         except SimTimeoutError:
+            await FallingEdge(self.dut.clk)
             raise TimeoutError(f"no answer within {PATIENCE} clocks") from None
         if tied is not None:
             await tied
@@ -79,7 +80,9 @@ class Block:
         await self.pulse(during)
 
     async def pulse(self, inputs: Mapping[str, int]) -> None:
-        """Put values on inputs for one clock."""
+        """Put values on inputs for one clock, now or from the next falling edge on."""
+        if self.dut.clk.value:
+            await FallingEdge(self.dut.clk)
         for name, value in inputs.items():
             getattr(self.dut, name).value = value
         await FallingEdge(self.dut.clk)

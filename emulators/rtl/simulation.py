@@ -40,6 +40,7 @@ class Simulation:
         tools.check()
         self.block, self.hardware = block, Hardware(block)
         self._told: list[Told] = []
+        self._broken = ""
         self._temporary = tempfile.TemporaryDirectory(prefix="regmodel-rtl-") if room is None else None
         self.room = Path(self._temporary.name) if self._temporary else Path(room or ".")
         self.room.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,7 @@ class Simulation:
             program = tools.compile_verilog(source, block.name)
             more = {"REGMODEL_RTL_FD": str(other.fileno())}
             self._log = self.room / f"{block.name}.log"
-            self._process = tools.start(program, block.name, "emulators.rtl.inside", self._log, other.fileno(), more)
+            self._process = tools.start(program, block.name, "emulators.rtl.inside", self._log, [other.fileno()], more)
             other.close()
             self._link.settimeout(PATIENCE)
             self._ask(inputs=list(self.hardware.inputs), watched=list(self.hardware.watched))
@@ -112,10 +113,14 @@ class Simulation:
         try:
             print(json.dumps(request), file=self._lines, flush=True)
             line = self._lines.readline()
-        except (TimeoutError, OSError, ValueError):
-            raise SimulationGone(self._last_words("does not answer")) from None
-        if not line:
-            raise SimulationGone(self._last_words("ended"))
+        except TimeoutError:
+            self._broken = "does not answer"
+        except (OSError, ValueError):  # nobody there, or closed by us
+            self._broken = "ended"
+        else:
+            self._broken = "" if line else "ended"
+        if self._broken:
+            raise SimulationGone(self._last_words(self._broken))
         reply = json.loads(line)
         for name, bits in reply.get("seen", ()):
             self._told += self.hardware.told(name, bits)

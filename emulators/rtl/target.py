@@ -26,8 +26,8 @@ Mutate = Callable[[str], str]
 class RtlTarget:
     """``device`` as RTL. ``mutate`` changes the Verilog of a BAR before it is compiled, by index of the BAR.
 
-    ``only`` are the BARs to simulate; none: all. Raises ``SimulatorError`` where there is no simulator, ``DescriptionError`` for
-    BARs that are no register block.
+    ``only`` are the BARs to simulate; none: all. Raises ``SimulatorError`` where there is no simulator, ``DescriptionError``
+    for BARs that are no register block.
     """
 
     name = "rtl"

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -62,8 +62,13 @@ def compile_verilog(source: Path, top: str) -> Path:
     return program
 
 
-def start(program: Path, top: str, module: str, log: Path, fd: int, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Run a compiled simulation with the cocotb tests of ``module`` in it; it inherits ``fd``, its output goes to ``log``."""
+def start(
+    program: Path, top: str, module: str, log: Path, fds: Iterable[int] = (), more: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Run a compiled simulation with the cocotb tests of ``module`` in it.
+
+    It inherits ``fds`` and ``more`` environment; its output goes to ``log``, its results to the XML file beside it.
+    """
     from cocotb_tools import config
     from find_libpython import find_libpython
 
@@ -81,10 +86,10 @@ def start(program: Path, top: str, module: str, log: Path, fd: int, more: Mappin
         "COCOTB_LOG_LEVEL": "WARNING",
         "PYTHONWARNINGS": "ignore::DeprecationWarning",  # of cocotb, told to cocotbext-axi
         "TOPLEVEL_LANG": "verilog",
-        **more,
+        **(more or {}),
     }
     command = ["vvp", "-m", config.lib_entry("vpi", "icarus"), str(program), "-none"]
     with log.open("wb") as out:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, cwd=log.parent, pass_fds=[fd]
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, cwd=log.parent, pass_fds=tuple(fds)
         )

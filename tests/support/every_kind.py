@@ -69,7 +69,7 @@ KINDS = (
     "byte"     / Reg8(0x303, RC, reset=0x81)                                               * "the fourth",
     "half"     / Reg16(0x304, "once" / RWO[11:0], "rest" / RW[15:12])                      * "half a word, a hole after it",
     "wide"     / Reg64(0x308, "a" / RW[39:0], "b" / W1C[47:40], "once" / RWO[63:48].sticky(FLR), reset=0x0123_4567_89AB_CDEF)
-                                                                                           * "a field across the words",
+                                                                                    * "a field across the words",
     "wides"    / Reg64(Each(0x310, 16, 2), RC, reset=(1 << 64) - 1)                        * "64 bits, apart",
     "narrow"   / Reg16(0x318, RW)                                                          * "between elements",
     "cause"    / Reg32(0x340, "bits" / W1C[15:0], "seen" / RC[31:16])                      * "causes",
@@ -80,18 +80,18 @@ KINDS = (
     "command"  / Command32(0x35C, "verb" / RW[15:0], "status" / RC[31:16], reset=0x1234_0000) * "written, then answered",
     "select"   / Reg8(0x360, "index" / RW[3:0], RSVD[...])                                 * "selects an instance",
     "after"    / Reg16(0x362, "x" / RW[7:0], "y" / W1C[15:8], banked_by=("select", 3), reset=0xFF11)
-                                                                                           * "behind its index, in the same word",
+                                                                                    * "behind its index, in the same word",
     "banked"   / Reg32(Each(0x364, 8, 2), "size" / RW[15:0], "event" / RC[31:16], banked_by=("select", 4), reset=0x0000_0100)
-                                                                                           * "two elements, four instances each",
+                                                                                    * "two elements, four instances each",
     *Pair32("low", Each(0x380, 8, 2), "high", Each(0x384, 8, 2), "v" / RW[31:0], reset=0x11, doc="a pair"),
     "memory"   / Window(0x3A0, Array(5, Int32ul), RW)                                      * "five words",
     "odd"      / Window(0x3BA, Bytes(3), RW, survives=ResetCause)                          * "three bytes across a word",
     "rom"      / Window(0x3C0, Array(2, Int32ul), CONST)                                   * "nobody writes it",
     "never"    / Reg32(0x3D0, "kept" / RW[15:0].sticky(*ResetCause), "ro" / RO[31:16].sticky(*ResetCause), reset=0x77)
-                                                                                           * "no reset reaches it",
+                                                                                    * "no reset reaches it",
     "fixed"    / Reg32(0x3D4, CONST, reset=0xC0FFEE)                                       * "never changes",
     "reserved" / Reg32(0x3D8, "one" / RW[0], RSVD[...], reset={POWER_ON: 0xFFFF_FFFF, FLR: 0xF0F0_F0F0})
-                                                                                           * "reserved bits that differ by reset",
+                                                                                    * "reserved bits that differ by reset",
     "queues"   / Register(Kind.PLAIN, 32, Each(0x3E0, 8, 3), ("head" / RO[15:0], "tail" / RW[31:16])) * "an array with holes",
 )
 # fmt: on

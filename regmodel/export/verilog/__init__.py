@@ -32,7 +32,7 @@ from regmodel.registers import Bar
 
 @dataclass(frozen=True)
 class RegisterBlock:
-    """One BAR as module ``name``. Raises ``DescriptionError`` for what has no place in a register block."""
+    """One BAR as module ``name``, which is no word of Verilog's. Raises ``DescriptionError`` for what has no place in one."""
 
     bar: Bar
     name: str
@@ -60,6 +60,7 @@ def verilog(description: Description, bar: int | None) -> Mapping[str, str]:
 
 
 def block(description: Description, index: int) -> RegisterBlock:
-    """BAR ``index`` of a description as a register block called ``<device>_<bar>``."""
+    """BAR ``index`` of a description as a register block called ``<device>_<bar>`` (with ``regs_`` before a digit)."""
     bar = chosen(description, index)[index]
-    return RegisterBlock(bar, identifier(f"{description.name}_{bar.bar}".lower()))
+    name = identifier(f"{description.name}_{bar.bar}".lower())
+    return RegisterBlock(bar, f"regs_{name}" if name[0].isdigit() else name)

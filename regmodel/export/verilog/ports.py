@@ -7,7 +7,7 @@ each other in one vector, element 0 (and of it instance 0) in the least signific
 - ``hw_r__f__next`` with ``hw_r__f__we``: in, hardware stores; for fields that hardware may change.
 - ``hw_r__f__set``, ``hw_r__f__clr``: in, one per bit; for those of them whose bits are causes, cleared by writing or reading.
 - ``hw_r__f__pulse``: out, the ones written to a pulse field; high for one clock, the one after the access.
-- ``hw_r__written``: out, likewise; software wrote ``r``. For the high half of a pair, not for the low one.
+- ``hw_r__written``: out, likewise; software wrote ``r``. The low half of a pair tells nothing, the high half speaks for both.
 - ``hw_r__data``: out, likewise, what it wrote to a doorbell or command register; bytes that the access did not cover are 0.
 - ``hw_r__read``: out, likewise; a read had a side effect.
 - ``hw_low__high__committed``: out, the 64-bit value of a pair as of the last write of its high half, or reset.
@@ -130,7 +130,7 @@ def _fields(plan: Plan, view: View, states: list[State]) -> Iterator[Port]:
                 yield port(f, Role.CLEAR, f.width, len(states))
         if states and has_value(f):
             yield port(f, Role.VALUE, f.width, len(states))
-        if f.access.onwrite is OnWrite.PULSE and not event and f.name:
+        if f.access.onwrite is OnWrite.PULSE and not (event or view.low_half) and f.name:
             yield port(f, Role.PULSE, f.width, len(view.entry.offsets))
 
 
@@ -138,14 +138,13 @@ def _strobes(plan: Plan, view: View) -> Iterator[Port]:
     def port(role: Role, width: int) -> Port:
         return Port(register_port(view.name, role), role, view.name, "", width, len(view.entry.offsets))
 
-    low = view.entry.pair is not None and view.entry.pair[0] == view.name
-    if view.writable and not low:
+    if view.writable and not view.low_half:
         yield port(Role.WRITTEN, 1)
     if view.entry.kind in (Kind.DOORBELL, Kind.COMMAND):
         yield port(Role.DATA, view.entry.width)
     if view.read_acts:
         yield port(Role.READ, 1)
-    if view.entry.pair is not None and not low:
+    if view.entry.pair is not None and not view.low_half:
         name = field_port(view.entry.pair[0], view.name, Role.COMMITTED)
         yield Port(name, Role.COMMITTED, view.name, "", 2 * view.entry.width, len(view.entry.offsets))
 

@@ -61,6 +61,11 @@ class View:
         return range(self.offset // LANES, (self.offset + self.entry.size - 1) // LANES + 1)
 
     @property
+    def low_half(self) -> bool:
+        """It is the half of a pair whose writing nobody is told of."""
+        return self.entry.pair is not None and self.entry.pair[0] == self.name
+
+    @property
     def writable(self) -> bool:
         """A write by software means something."""
         return self.entry.kind in (Kind.DOORBELL, Kind.COMMAND) or any(f.access.writable for f in self.entry.fields)
