@@ -2,8 +2,8 @@
 
 In here: one function on one packet, for ``EthDev.tx_prepare``. It does what DPDK's ``rte_net_intel_cksum_prepare`` does.
 
-Sources: RFC 793 and RFC 768 (pseudo header), RFC 8200, 8.1 (that of IPv6); DS 7.2.4.7 of the 82576: a segmented packet's
-pseudo header has no length, which the device adds by segment.
+Sources: RFC 793 and RFC 768 (pseudo header), RFC 8200, 8.1 (that of IPv6); DPDK lib/net/rte_ip4.h ``rte_ipv4_phdr_cksum``: the
+pseudo header of a packet that is to be segmented has no length, which the device adds by segment.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class IgbVf(EthDev):
 
     def info(self) -> Info:
         queues = len(self.registers.rdt)
-        ring = Descriptors(32, 4096, 8)  # RDLEN counts in 128 bytes (DS 8.10.7)
+        ring = Descriptors(32, 4096, 8)  # RDLEN counts in 128 bytes (e1000_ethdev.h IGB_RXD_ALIGN)
         return Info(
             driver=self.driver,
             device=self.device.name,
@@ -370,5 +370,5 @@ class IgbVf(EthDev):
 
 
 def multicast_hash(address: bytes) -> int:
-    """Bits 47:36 of an address, 47 being the highest of the last byte (vf.c ``e1000_hash_mc_addr_vf``; DS 7.1.2.2)."""
+    """Bits 47:36 of an address, 47 being the highest of the last byte (vf.c ``e1000_hash_mc_addr_vf``)."""
     return (address[5] << 8 | address[4]) >> 4

@@ -6,7 +6,7 @@ get fresh buffers at once, and RDT is stored once per burst. Headers are not spl
 
 The device owns the descriptors from ours (``_at``) up to RDT, exclusive: the one at RDT has a buffer and waits.
 
-Sources: DS 7.1.5 (descriptors), 4.5.9 (initialization); Linux igbvf/netdev.c ``igbvf_configure_rx``, ``igbvf_clean_rx_irq``;
+Sources: DS 7.1.5 (descriptors), 8.10 (registers); Linux igbvf/netdev.c ``igbvf_configure_rx``, ``igbvf_clean_rx_irq``;
 DPDK igb_rxtx.c ``eth_igbvf_rx_init``, ``eth_igb_recv_pkts``, ``eth_igb_recv_scattered_pkts``.
 """
 
@@ -28,9 +28,10 @@ SIZE = layout(RX_READ).size
 PTHRESH, HTHRESH, WTHRESH = 16, 8, 1
 """igbvf.h ``IGBVF_RX_PTHRESH`` and its like; WTHRESH is 1 for an erratum of the 82576 (igb_rxtx.c ``eth_igbvf_rx_init``)."""
 ENABLE_TIME = 0.1
-"""Seconds for RXDCTL.ENABLE to read back; DS 4.5.9 says to wait for it, not how long."""
+"""Seconds for RXDCTL.ENABLE to read back. igbvf does not wait for it; Linux ixgbevf does, some 10 ms (ixgbevf_main.c
+``ixgbevf_rx_desc_queue_enable``)."""
 LONGEST = 16 * 1024
-"""Octets in which a packet must have ended; the longest that the device receives has 9.5 KiB (DS 1.3)."""
+"""Octets in which a packet must have ended; the longest that the device receives has 9.5 KiB (DS table 1-1)."""
 KIB = 1024
 
 _DD, _EOP, _IXSM, _VP, _UDPCS, _L4CS, _IPCS, _LB, _L4E, _IPE = (

@@ -3,9 +3,9 @@
 In here: the ring, its burst, and what offloads make of descriptors. A burst of packets which are whole in one buffer and ask
 for nothing (the plain case) is written by column, any other one descriptor after the other. TDT is stored once per burst, and
 only the last descriptor of a burst asks for a report (RS): when that is done, so are those before it. TXDCTL.WTHRESH stays 0,
-so reports are not held back (DS 7.2.3.4).
+so reports are not held back (TXDCTL, DS 8.12).
 
-Sources: DS 7.2.2 (descriptors), 7.2.4 and 7.2.5 (segmentation, checksums); Linux igbvf/netdev.c ``igbvf_configure_tx``,
+Sources: DS 7.2.2 (descriptors), chapter 7.2 (segmentation, checksums); Linux igbvf/netdev.c ``igbvf_configure_tx``,
 ``igbvf_tso``, ``igbvf_tx_csum``, ``igbvf_tx_queue_adv``; DPDK igb_rxtx.c ``eth_igbvf_tx_init``, ``igbe_set_xmit_ctx``,
 ``eth_igb_xmit_pkts``.
 """
@@ -31,9 +31,9 @@ Words: TypeAlias = NDArray[np.uint64]
 
 SIZE = layout(TX_DATA).size
 ENABLE_TIME = 0.1
-"""Seconds for TXDCTL.ENABLE to read back; DS 4.5.10 says to wait for it, not how long."""
+"""Seconds for TXDCTL.ENABLE to read back, as for receive queues."""
 CONTEXTS = 2
-"""Slots of a queue for contexts (DS 7.2.2.1)."""
+"""Slots of a queue for contexts (DS 7.2.2.2; igb_rxtx.c ``IGB_CTX_NUM``)."""
 
 # The second word of a data descriptor: command, type and length in its low half, offloads and packet length in its high half.
 _DTYP_DATA = value(TX_DATA, "cmd_type_len", "dtyp", "DATA")
@@ -248,7 +248,7 @@ class TransmitQueue:
         return self._contexts.index(context) if context in self._contexts else -1
 
     def _new_slot(self, context: tuple[int, int]) -> int:
-        """The slots take turns: the device keeps a context until another one takes its place (DS 7.2.2.1)."""
+        """The slots take turns: the device keeps a context until another one takes its place (DS 7.2.2.2)."""
         slot, self._next_slot = self._next_slot, (self._next_slot + 1) % CONTEXTS
         self._contexts[slot] = context
         return slot
