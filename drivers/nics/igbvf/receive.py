@@ -28,8 +28,8 @@ SIZE = layout(RX_READ).size
 PTHRESH, HTHRESH, WTHRESH = 16, 8, 1
 """igbvf.h ``IGBVF_RX_PTHRESH`` and its like; WTHRESH is 1 for an erratum of the 82576 (igb_rxtx.c ``eth_igbvf_rx_init``)."""
 ENABLE_TIME = 0.1
-"""Seconds for RXDCTL.ENABLE to read back. igbvf does not wait for it; Linux ixgbevf does, some 10 ms (ixgbevf_main.c
-``ixgbevf_rx_desc_queue_enable``)."""
+"""Seconds for RXDCTL.ENABLE to read back. No driver of this family waits for it; that of the next does, 10 ms (DPDK
+ixgbe_rxtx.c ``ixgbevf_dev_rxtx_start``)."""
 LONGEST = 16 * 1024
 """Octets in which a packet must have ended; the longest that the device receives has 9.5 KiB (DS table 1-1)."""
 KIB = 1024

@@ -3,7 +3,8 @@
 In here: the nine counters of a VF and those of dropped packets by queue. They have to be read more often than they wrap:
 octets do so after 34 s at full speed (``EthDev.watch`` is called about once a second).
 
-Source: Linux igbvf/netdev.c ``igbvf_initialize_last_counter_stats``, ``igbvf_update_stats``; DS chapter 8, statistics (octets include the FCS).
+Sources: Linux igbvf/netdev.c ``igbvf_initialize_last_counter_stats``, ``igbvf_update_stats``; DS chapter 8, statistics (octets
+include the FCS).
 """
 
 from __future__ import annotations
