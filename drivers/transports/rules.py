@@ -11,6 +11,7 @@ from regmodel.access import OnRead, OnWrite
 from regmodel.bits import Field
 from regmodel.catalogue import Device
 from regmodel.errors import UsageError
+from regmodel.layout import layout
 from regmodel.registers import Kind, Status, Window
 
 ANSWERED = {
@@ -40,7 +41,7 @@ class Rule:
 
 class Rules:
     """The rules of ``device``. ``exclude`` are registers, or ``register.field``, that are not compared; those of configuration
-    space are written ``config:register``.
+    space are written ``config:register``, and what a device writes into rings ``descriptor.part`` or ``descriptor.part.field``.
 
     Not compared either: what ``Conduct.free_running`` names, what is not implemented or not described, and what is virtualised.
     Raises ``UsageError`` for a name that the device does not have.
@@ -60,6 +61,11 @@ class Rules:
             self._found[key] = self._make(bar, self._decoder.place(*key))
         return self._found[key]
 
+    def excludes(self, name: str) -> bool:
+        """``name``, or something that it is part of, is not compared."""
+        parts = name.split(".")
+        return any(".".join(parts[:n]) in self._excluded for n in range(1, len(parts) + 1))
+
     def _make(self, bar: int, place: Place) -> Rule:
         events = place.mask(lambda p, f: self._compared(bar, p, f) and f.access.onread is OnRead.CLEAR)
         settling = place.mask(lambda p, f: self._compared(bar, p, f) and _hardware(p, f)) & ~events
@@ -71,7 +77,7 @@ class Rules:
         if part.entry.status is not Status.IMPLEMENTED or part.entry.kind is Kind.DOORBELL:
             return False
         name = f"config:{part.name}" if bar == CONFIG else part.name
-        if name in self._excluded or f"{name}.{f.name}" in self._excluded:
+        if self.excludes(f"{name}.{f.name}"):
             return False
         if bar != CONFIG:
             return not (Virtualised.MSIX_TABLE in self._virtualised and part.name.startswith("msix_"))
@@ -86,9 +92,20 @@ def _hardware(part: Part, f: Field) -> bool:
 
 def _check(device: Device, name: str) -> None:
     register, _, part = name.removeprefix("config:").partition(".")
+    if register in device.schemas:
+        _check_leaf(device, register, part)
+        return
     bar = device.config if name.startswith("config:") else device.register_bar(register)[1]  # which says what was meant
     entry = bar.entries.get(register)
     if entry is None:
         raise UsageError(f"{device.name}: configuration space has no register {register!r}")
     if part and (isinstance(entry, Window) or part not in entry.named):
         raise UsageError(f"{device.name}: {register} has no field {part!r}")
+
+
+def _check_leaf(device: Device, schema: str, path: str) -> None:
+    known = {""}
+    for leaf in layout(device.schema(schema)).leaves:
+        known |= {leaf.path, *(f"{leaf.path}.{f.name}" for f in leaf.fields if f.name)}
+    if path not in known:
+        raise UsageError(f"{device.name}: {schema} has no {path!r}; it has {', '.join(sorted(known - {''}))}")

@@ -21,14 +21,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 from drivers.errors import DeviceTimeout, Difference
-from drivers.transports import DmaBuffer, MappedBar, Transport
+from drivers.transports import MappedBar, Transport
 from drivers.transports.decode import CONFIG, Decoder
-from drivers.transports.handover import Change, Handed, snapshot
 from drivers.transports.rules import Rule, Rules
+from drivers.transports.tee_memory import PAUSE, Finding, TeeBuffer, TeeMemory
 from drivers.transports.wrapped import WrappedBar
 from regmodel.catalogue import Device
 from regmodel.errors import RegmodelError
@@ -38,55 +37,10 @@ T = TypeVar("T")
 
 HISTORY: Final = 16
 """Calls that a difference tells of."""
-PAUSE: Final = 0.001
-"""Seconds between two looks at a device that is late."""
 STEP: Final = 50e-6
 """The second device's time is moved on when it is so many seconds behind; clocks that are the same one never are."""
 
 Key = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A difference. ``where`` is a register path, an address or a call; ``mask`` the bits that differ, where it is a read."""
-
-    where: str
-    ours: object
-    theirs: object
-    text: str
-    mask: int = 0
-
-
-class TeeBuffer(Handed):
-    """A ``DmaBuffer`` in both."""
-
-    def __init__(self, owner: Tee, ours: DmaBuffer, theirs: DmaBuffer) -> None:
-        super().__init__(ours.iova, ours.size)
-        self._owner, self.ours, self.theirs = owner, ours, theirs
-
-    def sync_for_device(self, offset: int = 0, size: int | None = None) -> None:
-        first, end = self.span(offset, size)
-        self._owner.finish_poll()
-        changed = self.given(first, end)
-        self._owner.tell("to_device", (self.iova, first, end - first, changed))
-        for buffer in (self.ours, self.theirs):
-            for at, data in changed:
-                buffer.view[at : at + len(data)] = data
-            buffer.sync_for_device(first, end - first)
-
-    def sync_for_cpu(self, offset: int = 0, size: int | None = None) -> None:
-        first, end = self.span(offset, size)
-        self._owner.finish_poll()
-        for buffer in (self.ours, self.theirs):
-            buffer.sync_for_cpu(first, end - first)
-        changed = self.found(self.ours.view, first, end)
-        if changed:
-            self._owner.tell("to_cpu", (self.iova, first, end - first), changed)
-            self._owner.await_memory(self, changed)
-        self.taken(changed)
-
-    def free(self) -> None:
-        self._owner.free(self)
 
 
 class Tee(Transport):
@@ -113,7 +67,7 @@ class Tee(Transport):
         self._ours, self._theirs, self._grace, self._accept = ours, theirs, grace, accept
         self._rules, self._decoder = Rules(device, self.virtualised, exclude), Decoder(device)
         self._bars: dict[int, tuple[WrappedBar, MappedBar, MappedBar]] = {}
-        self._buffers: dict[int, TeeBuffer] = {}
+        self._memory = TeeMemory(self, device, self._rules)
         self._history: deque[tuple[Any, ...]] = deque(maxlen=HISTORY)
         self._poll: tuple[Key, int, int] | None = None
         """The place that is polled, and what the last read gave on each device."""
@@ -154,7 +108,7 @@ class Tee(Transport):
         if type(raised[0]) is not type(raised[1]):
             what = self._decoder.call(verb, arguments)
             said = [f"{type(e).__name__} ({e})" if e is not None else "no error" for e in raised]
-            self._differ(Finding(what, raised[0], raised[1], f"{what}: ours {said[0]}, theirs {said[1]}"))
+            self.differ(Finding(what, raised[0], raised[1], f"{what}: ours {said[0]}, theirs {said[1]}"))
         failure = raised[0] or raised[1]
         if failure is not None:
             raise failure
@@ -164,10 +118,11 @@ class Tee(Transport):
         ours, theirs = self._both(verb, arguments, act)
         if ours != theirs:
             what = self._decoder.call(verb, arguments)
-            self._differ(Finding(what, ours, theirs, f"{what}: ours {ours}, theirs {theirs}"))
+            self.differ(Finding(what, ours, theirs, f"{what}: ours {ours}, theirs {theirs}"))
         return ours
 
-    def _differ(self, finding: Finding) -> None:
+    def differ(self, finding: Finding) -> None:
+        """Stop at a difference, unless it is accepted. Raises ``Difference``."""
         if self._accept is not None and self._accept(finding):
             self.accepted.append(finding)
             return
@@ -221,13 +176,13 @@ class Tee(Transport):
         def agreed() -> bool:
             return not (ours ^ theirs) & rule.settling and not self._ahead.get(key, (0, 0))[0]
 
-        end = self._ours.now() + self._grace
+        end = self.grace_end()
         while not agreed():
             if self._ours.now() >= end:
                 mine = self._ahead.pop(key, (0, 0))[0]
                 self._differ_in(rule, rule.settling | mine, ours | mine, theirs & ~mine)
                 return
-            self._pass(PAUSE)
+            self.pass_time(PAUSE)
             theirs = self._once(self._theirs, key)
             if rule.again:
                 ours = self._once(self._ours, key)
@@ -243,7 +198,7 @@ class Tee(Transport):
         bits = (ours ^ theirs) & mask
         place = rule.place
         text = f"read {place.path}: ours {ours:#x}{place.fields(ours, bits)}, theirs {theirs:#x}{place.fields(theirs, bits)}"
-        self._differ(Finding(place.path, ours, theirs, text, bits))
+        self.differ(Finding(place.path, ours, theirs, text, bits))
 
     # -- writes and what else is done to both
 
@@ -251,6 +206,7 @@ class Tee(Transport):
         """One access on each."""
         _, ours, theirs = self._bars[index]
         self.finish_poll()
+        self._memory.rings.written(index, offset, value)
         call = index, offset, size, value
         self.tell("write", call)
         self._pair("write", call, lambda: ours.write(offset, size, value), lambda: theirs.write(offset, size, value))
@@ -278,45 +234,15 @@ class Tee(Transport):
         ours, theirs = self._both("alloc", (size,), lambda t: t.alloc(size))
         if (ours.iova, ours.size) != (theirs.iova, theirs.size):
             said = f"ours {ours.iova:#x}, {ours.size} bytes, theirs {theirs.iova:#x}, {theirs.size} bytes"
-            self._differ(Finding(f"alloc({size})", ours.iova, theirs.iova, f"alloc({size}): {said}"))
-        self._buffers[ours.iova] = buffer = TeeBuffer(self, ours, theirs)
-        return buffer
+            self.differ(Finding(f"alloc({size})", ours.iova, theirs.iova, f"alloc({size}): {said}"))
+        return self._memory.add(ours, theirs)
 
     def free(self, buffer: TeeBuffer) -> None:
         """Take it back from both, after a last comparison."""
-        if self._buffers.pop(buffer.iova, None) is not None:
-            self._compare_whole(buffer)
         self.finish_poll()
+        self._memory.remove(buffer)
         self.tell("free", (buffer.iova,))
         self._pair("free", (buffer.iova,), buffer.ours.free, buffer.theirs.free)
-
-    def await_memory(self, buffer: TeeBuffer, changed: Sequence[Change]) -> None:
-        """Wait until theirs has written what ours has. Raises ``Difference``."""
-        end = self._ours.now() + self._grace
-        while late := [(at, data) for at, data in changed if snapshot(buffer.theirs.view[at : at + len(data)]) != data]:
-            if self._ours.now() >= end:
-                at, data = late[0]
-                self._differ_at(buffer, at, data, snapshot(buffer.theirs.view[at : at + len(data)]))
-                return
-            self._pass(PAUSE)
-            buffer.theirs.sync_for_cpu()
-
-    def _compare_whole(self, buffer: TeeBuffer) -> None:
-        end = self._ours.now() + self._grace
-        while (ours := snapshot(buffer.ours.view)) != (theirs := snapshot(buffer.theirs.view)):
-            if self._ours.now() >= end:
-                at = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
-                self._differ_at(buffer, at, ours[at : at + 16], theirs[at : at + 16])
-                return
-            self._pass(PAUSE)
-            for each in (buffer.ours, buffer.theirs):
-                each.sync_for_cpu()
-
-    def _differ_at(self, buffer: TeeBuffer, at: int, ours: bytes, theirs: bytes) -> None:
-        first = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
-        where, mine, others = buffer.iova + at + first, ours[first : first + 16], theirs[first : first + 16]
-        text = f"memory from {where:#x} on: ours wrote {mine.hex(' ')}, theirs has {others.hex(' ')}"
-        self._differ(Finding(f"{where:#x}", mine, others, text))
 
     # -- interrupts
 
@@ -344,7 +270,7 @@ class Tee(Transport):
             if left <= 0:
                 missing = sorted(set(fired) - self._fired)
                 text = f"wait_irq: ours signalled vectors {fired}, theirs not {missing}"
-                self._differ(Finding("wait_irq", fired, sorted(self._fired), text))
+                self.differ(Finding("wait_irq", fired, sorted(self._fired), text))
                 break
             self._fired |= set(self._theirs.wait_irq(left))
         self._fired -= set(fired)
@@ -355,10 +281,15 @@ class Tee(Transport):
     def now(self) -> float:
         return self._ours.now()
 
-    def sleep(self, seconds: float) -> None:
-        self._pass(seconds)
+    def grace_end(self) -> float:
+        """When who is late from now on is too late."""
+        return self._ours.now() + self._grace
 
-    def _pass(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
+        self.pass_time(seconds)
+
+    def pass_time(self, seconds: float) -> None:
+        """On both."""
         self._ours.sleep(seconds)
         self._align()
 
@@ -380,14 +311,13 @@ class Tee(Transport):
 
     def _compare_end(self) -> None:
         self.finish_poll()
-        for buffer in self._buffers.values():
-            self._compare_whole(buffer)
-        end = self._ours.now() + self._grace
+        self._memory.compare_all()
+        end = self.grace_end()
         for key, (_, missing) in list(self._ahead.items()):
             rule = self._rules.rule(*key)
             while missing and self._ours.now() < end:
                 missing &= ~self._once(self._ours, key)
-                self._pass(PAUSE if missing else 0)
+                self.pass_time(PAUSE if missing else 0)
             if missing:
                 self._differ_in(rule, missing, 0, missing)
         self.unmatched += sorted(self._fired)

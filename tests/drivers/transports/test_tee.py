@@ -230,8 +230,13 @@ def test_exclusions(open_two: Callable[..., Two]) -> None:
     with pytest.raises(Difference, match=r"\(fd=1\), theirs 0x\w+ \(fd=0\)"), two.tee:
         two.dev.status.read()
         two.dev.rdt[0].write(1)
-    for wrong in ("statu", "status.lo", "config:statu"):
-        with pytest.raises(UsageError, match=r"did you mean status|status has no field 'lo'|space has no register 'statu'"):
+    for wrong, message in (
+        ("statu", "did you mean status"),
+        ("status.lo", "status has no field 'lo'"),
+        ("config:statu", "space has no register 'statu'"),
+        ("rx_writeback.lenght", "rx_writeback has no 'lenght'; it has .*length"),
+    ):
+        with pytest.raises(UsageError, match=message):
             open_two(exclude=[wrong])
 
 
@@ -309,7 +314,7 @@ def test_other_contents(open_two: Callable[..., Two]) -> None:
 def test_memory_that_only_one_writes(open_two: Callable[..., Two]) -> None:
     """The first never does: found when the buffer is taken back."""
     two = open_two(testdevice.DEVICE)
-    with pytest.raises(Difference, match=r"memory from 0x10000020 on: ours wrote 00 .*, theirs has 01"), two.tee:
+    with pytest.raises(Difference, match=r"memory from 0x10000020 on: ours wrote 00, theirs has 01"), two.tee:
         buffer = two.tee.alloc(4096)
         buffer.theirs.view[32] = 1
         buffer.sync_for_cpu()
