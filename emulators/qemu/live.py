@@ -36,7 +36,7 @@ class Live:
         self._codec = layout(f.VECTOR).struct
         self._vectors = box[offsets["vectors"] : offsets["vectors"] + f.SLOTS * self._codec.size]
         self._results = box[offsets["results"] : offsets["results"] + f.SLOTS * _RESULT]
-        self._made = 0
+        self._made = int(self._words[0])
         self._posted: list[tuple[int, Vector]] = []  # with their slots
         self._failed: list[tuple[Vector, Result]] = []
 

@@ -15,14 +15,21 @@ static bool is(const char *at, const char *signature)
     return true;
 }
 
+static const char *search(const char *at, const char *end)
+{
+    for (; at < end; at += 16)
+        if (is(at, "RSD PTR "))
+            return at;
+    return 0;
+}
+
 static const char *find_rsdp(const struct start_info *info)
 {
     if (info->magic == START_MAGIC && info->rsdp && is((const char *)info->rsdp, "RSD PTR "))
         return (const char *)info->rsdp;
-    for (const char *at = (const char *)0xE0000; at < (const char *)0x100000; at += 16)
-        if (is(at, "RSD PTR "))
-            return at;
-    return 0;
+    const char *extended = (const char *)(load(0x40E, 2) << 4); /* the EBDA, its first KiB, then the BIOS: ACPI 6.5, 5.2.5.1 */
+    const char *found = extended ? search(extended, extended + 1024) : 0;
+    return found ? found : search((const char *)0xE0000, (const char *)0x100000);
 }
 
 bool acpi_ecam(const void *start_info, uint64_t *base, unsigned *first, unsigned *last)

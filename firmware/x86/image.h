@@ -134,6 +134,7 @@ static inline void msr_write(uint32_t msr, uint64_t value)
     __asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 
+static inline void barrier(void) { __asm__ volatile("" : : : "memory"); } /* x86 stores in order; the compiler must, too */
 static inline void pause(void) { __asm__ volatile("pause" : : : "memory"); }
 static inline void interrupts_on(void) { __asm__ volatile("sti" : : : "memory"); }
 static inline void interrupts_off(void) { __asm__ volatile("cli" : : : "memory"); }

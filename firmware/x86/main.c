@@ -35,9 +35,10 @@ static void serve_mailbox(void)
     for (;;) {
         if (mailbox.replies != mailbox.requests) {
             uint32_t slot = mailbox.replies % SLOTS;
+            barrier();
             struct vector v = *(const struct vector *)&mailbox.vectors[slot]; /* one copy: the host may not change its mind */
             execute(&v, (struct result *)&mailbox.results[slot]);
-            __asm__ volatile("" : : : "memory"); /* x86 stores in order; the compiler must, too */
+            barrier();
             mailbox.replies = mailbox.replies + 1;
             idle_since = now_us();
         } else if (mailbox.stop) {

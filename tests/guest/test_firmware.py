@@ -166,6 +166,31 @@ def _overlaps(result: Run) -> list[str]:
     return wrong
 
 
+MANY = (
+    "e1000", "e1000e", "e1000-82545em", "rtl8139", "pcnet", "ne2k_pci", "i82559er", "tulip", "vmxnet3", "virtio-net-pci", "nvme,serial=1",
+    "megasas", "megasas-gen2", "lsi53c895a", "mptsas1068", "pvscsi", "ich9-ahci", "sdhci-pci", "virtio-scsi-pci",
+    "qemu-xhci", "usb-ehci", "intel-hda", "bochs-display", "virtio-rng-pci", "pci-serial-4x", "pvpanic-pci", "edu",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("bios", [None, "qboot.rom"], ids=["seabios", "qboot"])
+def test_a_bus_full_of_devices(lab: Lab, bios: str | None) -> None:
+    program = Program()
+    for number in range(len(MANY)):
+        target = program.target(at(f"00:{number + 1:02x}.0"))
+        program.locate(target)
+        program.enable(target, DECODING)
+        program.read(target, Space.CONFIG, 0, 4)
+        for bar in range(6):
+            program.size(target, bar)
+    result = go(lab, [RawDevice(spec) for spec in MANY], program, bios=bios).check()
+    assert _overlaps(result) == [] and len(result.functions) == len(MANY) + 2
+    for number, one in enumerate(result.functions[1:-1]):
+        sizes = {bar: result[9 * number + 3 + bar].value for bar in range(6)}
+        assert one.bdf == (number + 1) << 3 == result[9 * number].value
+        assert {bar: size for bar, size in sizes.items() if size} == {i: bar.size for i, bar in one.bars.items()}
+
+
 def test_what_the_loader_placed_stays_where_it_is(lab: Lab) -> None:
     program = Program()
     result = go(lab, [RawDevice("e1000e"), RawDevice("edu")], program)
