@@ -60,6 +60,8 @@ class Live:
         return failed
 
     def _put(self, vector: Vector) -> int:
+        if self._made - int(self._words[self._reply_word]) & 0xFFFFFFFF >= f.SLOTS:  # it hangs, and was told so before
+            raise GuestTimeout(f"{self.machine.name} has not answered {f.SLOTS} requests: {vector}")
         slot = self._made % f.SLOTS
         self._codec.pack_into(self._vectors, slot * self._codec.size, *vector)
         self._made += 1

@@ -167,7 +167,8 @@ def _overlaps(result: Run) -> list[str]:
 
 
 MANY = (
-    "e1000", "e1000e", "e1000-82545em", "rtl8139", "pcnet", "ne2k_pci", "i82559er", "tulip", "vmxnet3", "virtio-net-pci", "nvme,serial=1",
+    "e1000", "e1000e", "e1000-82545em", "rtl8139", "pcnet", "ne2k_pci", "i82559er", "tulip", "vmxnet3", "virtio-net-pci",
+    "nvme,serial=1",
     "megasas", "megasas-gen2", "lsi53c895a", "mptsas1068", "pvscsi", "ich9-ahci", "sdhci-pci", "virtio-scsi-pci",
     "qemu-xhci", "usb-ehci", "intel-hda", "bochs-display", "virtio-rng-pci", "pci-serial-4x", "pvpanic-pci", "edu",
 )  # fmt: skip
@@ -313,6 +314,22 @@ def test_a_device_that_hangs_ends_the_run_with_one_line(lab: Lab, server: Server
     assert result[done].ok and result[3].status is Status.NOT_RUN
     with pytest.raises(GuestError, match="vector 3"):
         result.check()
+
+
+def test_a_device_that_disappears_is_gone_and_the_run_goes_on(lab: Lab, server: ServerProcess) -> None:
+    program = Program()
+    vf = program.target(known_as(0x8086, 0x10CA))
+    program.enable(vf, ENABLED)
+    program.delay(700_000)
+    gone = [program.read(vf, 0, 8, 4), program.read(vf, Space.CONFIG, 0, 4)]
+    last = program.read(program.target(at("00:00.0")), Space.CONFIG, 0, 4, 0x29C08086)
+    with FirmwareMachine(lab, [VfioUser(server.sockets[0])], program) as machine:
+        machine.wait_for(f.State.ENUMERATED)
+        time.sleep(0.3)
+        os.kill(server.pid, signal.SIGKILL)
+        result = machine.finish(10)
+    assert not result.problem and result[last].ok
+    assert [(result[n].status, result[n].value) for n in gone] == [(Status.GONE, 0xFFFFFFFF)] * 2
 
 
 def test_what_qemu_refuses_is_one_line(lab: Lab) -> None:
