@@ -61,9 +61,12 @@ class TransportTarget:
     """``transport``, for the suite. ``reset_cause`` is what ``transport.reset`` is to the device."""
 
     def __init__(
-        self, transport: Transport, device: Device, *, reset_cause: ResetCause, function: Any = None, peer: bool = True
+        self, transport: Transport, device: Device, *, reset_cause: ResetCause, world: Any = None, peer: bool = True
     ) -> None:
-        self.name, self._transport = transport.name, transport
+        """``world`` is what holds the device, where that is this process: its registers can be seen from behind, its PF
+        reset, frames put on its wire. ``peer``: the PF has a driver."""
+        function = world.function if world is not None else None
+        self.name, self._transport, self._world = transport.name, transport, world
         self._reset_cause, self._function = reset_cause, function
         self._hardware = Hardware(function) if function is not None else None
         self._bars: dict[int, Any] = {}
@@ -74,7 +77,9 @@ class TransportTarget:
             ports=function is not None,
             interrupts=True,
             memory=True,
-            peer=peer,
+            peer=peer and bool(device.mailboxes),
+            peer_resets=world is not None and bool(device.mailboxes),
+            wire=world is not None,
             raw_config=not virtualised,
             virtualised=virtualised,
             files=frozenset({*device.bars, CONFIG_REGION}),
@@ -86,6 +91,7 @@ class TransportTarget:
             do.Reset: self._reset, do.Wait: lambda a: transport.sleep(a.seconds),
             do.Drive: self._drive, do.Observe: self._observe,
             do.Listen: self._listen, do.Fired: lambda a: sum(1 << v for v in transport.wait_irq(a.seconds)),
+            do.Now: lambda a: round(transport.now() * 1e6), do.Inject: self._inject, do.ResetPeer: self._reset_peer,
             do.Allocate: self._allocate, do.Store: self._store, do.Load: self._load,
         }  # fmt: skip
         self._decode()
@@ -116,6 +122,7 @@ class TransportTarget:
             self._transport.reset()
         else:
             self._transport.disable_irqs()
+            assert self._function is not None
             self._function.reset(access.cause)
         self._decode()
 
@@ -134,6 +141,12 @@ class TransportTarget:
     def _observe(self, access: do.Observe) -> int:
         assert self._hardware is not None
         return int(self._hardware.cell(access.path).value)
+
+    def _inject(self, access: do.Inject) -> None:
+        self._world.card.ports[0].switch.receive([access.frame])
+
+    def _reset_peer(self, access: do.ResetPeer) -> None:
+        self._world.card.control(["pf-reset"])
 
     # -- memory and interrupts
 
@@ -215,7 +228,7 @@ def _in_process(device: Device, **options: Any) -> TransportTarget:
         world = ep.load()(device, **options)
         transport = InProcess(world.function, world, release=world.close)
         cause = ResetCause.FLR if has_flr(transport) else ResetCause.BUS
-        return TransportTarget(transport, device, reset_cause=cause, function=world.function)
+        return TransportTarget(transport, device, reset_cause=cause, world=world)
     raise NotSupported(f"no device models are installed (entry point 'model' of group {MODELS}): install all of regmodel")
 
 

@@ -127,7 +127,7 @@ class Description:
     structures: Mapping[str, Construct] = field(default_factory=dict)
     """Layouts that are neither BAR, ring nor message, by name."""
     keys: tuple[Keys, ...] = ()
-    conduct: Conduct = Conduct()
+    conduct: Conduct = field(default_factory=Conduct)
     """What a judge must know of it beyond its registers one by one."""
     sources: tuple[Source, ...] = ()
 

@@ -65,6 +65,100 @@ class Excluded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interrupts:
+    """The interrupt block: registers which have one bit per MSI-X vector in ``field``, and the throttle of each vector.
+
+    A vector is signalled when its bit becomes set in ``cause`` and ``mask`` together. ``auto_clear`` and ``auto_mask`` name
+    the bits of these two that a message clears; setting a cause by ``set_cause`` takes the latter back. ``interval`` is
+    the field of ``throttle`` (an array by vector) that keeps messages apart, in ``unit`` seconds.
+    """
+
+    field: str
+    cause: str
+    set_cause: str
+    mask: str
+    mask_clear: str
+    auto_clear: str
+    auto_mask: str
+    throttle: str
+    interval: str
+    unit: float
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and what comes back. ``fields`` are of the first word of ``message`` and of its other words.
+
+    ``reply`` are the fields of the first word that the answer has to have, besides the message's number.
+    """
+
+    name: str
+    message: str
+    fields: Mapping[str, object]
+    reply: Mapping[str, int]
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Talk:
+    """How the parties of ``mailbox`` pass messages: fields of its control register, by what they are for.
+
+    ``opening`` is what a function says first: only then is it listened to, and may it send and receive.
+    """
+
+    mailbox: str
+    own: str
+    others: str
+    request: str
+    acknowledge: str
+    arrived: str
+    taken: str
+    in_reset: str
+    was_reset: str
+    opening: Exchange
+    unheard: Exchange
+    """What is refused, or left without an answer, before the opening."""
+    exchanges: tuple[Exchange, ...] = ()
+    route: tuple[str, str] = ("", "")
+    """Fields that give the mailbox a vector: which one, and that it is so."""
+    unknown: int = 0
+    """A first word that no message has."""
+    seconds: float = 0.5
+    """The longest that the peer takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """How a queue of ``ring`` is set going and a descriptor of it is filled. Paths are of the schema, with dots.
+
+    ``setup`` are fields (``register.field``) to write before ``enable`` is set. ``constant`` are fields of every descriptor,
+    ``address``, ``length``, ``whole`` (bytes of the packet) and ``last`` those that say where the packet is; ``done`` and
+    ``got`` (bytes) are of the format that the device writes back.
+    """
+
+    ring: str
+    enable: str
+    setup: Mapping[str, int]
+    format: str
+    constant: Mapping[str, int]
+    address: str
+    length: str = ""
+    whole: str = ""
+    last: str = ""
+    written: str = ""
+    done: str = ""
+    got: str = ""
+    counter: str = ""
+    """A register that counts packets of all queues."""
+    route: tuple[str, str] = ("", "")
+    """Fields that give the first queue a vector: which one, and that it is so."""
+    inward: bool = False
+    """Packets come in: descriptors are offered before there is anything."""
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Conduct:
     """How one device behaves as a whole."""
 
@@ -76,6 +170,9 @@ class Conduct:
     free_running: tuple[str, ...] = ()
     """Hardware changes these all the time, even what a hardware-side port stores there."""
     excluded: tuple[Excluded, ...] = ()
+    interrupts: Interrupts | None = None
+    talk: Talk | None = None
+    traffic: tuple[Traffic, ...] = ()
 
 
 def base_of(name: str) -> str:

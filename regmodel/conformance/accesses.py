@@ -176,14 +176,41 @@ class Load:
         return f"load {self.size} bytes at {self.address:#x}"
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The time at the device, in microseconds from an arbitrary origin."""
+
+    def __str__(self) -> str:
+        return "look at the clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """A frame arrives at the device from outside. Only for targets with a wire."""
+
+    frame: bytes
+
+    def __str__(self) -> str:
+        return f"a frame of {len(self.frame)} bytes arrives"
+
+
+@dataclass(frozen=True, slots=True)
+class ResetPeer:
+    """The PF is reset under the function. Only for targets whose peer can be told to."""
+
+    def __str__(self) -> str:
+        return "the PF is reset"
+
+
 Access: TypeAlias = (
     Read | Write | ConfigRead | ConfigWrite | Reset | Drive | Observe | Wait | Listen | Fired | Allocate | Store | Load
-)
+    | Now | Inject | ResetPeer
+)  # fmt: skip
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Access, int, T]
 """A check in progress: yields accesses, is sent answers (0 where there is nothing to answer)."""
 
-READS = (Read, ConfigRead, Observe, Fired, Allocate, Load)
+READS = (Read, ConfigRead, Observe, Fired, Allocate, Load, Now)
 """The accesses that are answered."""
 
 

@@ -39,6 +39,10 @@ class Abilities:
     """It takes ``Allocate``, ``Store`` and ``Load``, and the device may issue DMA."""
     peer: bool = False
     """Somebody is behind the device's mailboxes: the driver of a PF."""
+    peer_resets: bool = False
+    """It takes ``ResetPeer``."""
+    wire: bool = False
+    """It takes ``Inject``."""
     alone: bool = False
     """Nothing is behind the registers: what hardware writes, the judge writes."""
     sizes: frozenset[int] = ACCESS_SIZES
