@@ -15,6 +15,7 @@ from emulators.qemu.errors import GuestDied, GuestTimeout
 from emulators.qemu.firmware import FirmwareMachine
 from firmware import format as f
 from firmware.vectors import Result, Target, Vector, unpack_results
+from regmodel.errors import UsageError
 from regmodel.layout import layout
 
 ANSWER_TIMEOUT: Final = 10.0
@@ -39,6 +40,7 @@ class Live:
         self._made = int(self._words[0])
         self._posted: list[tuple[int, Vector]] = []  # with their slots
         self._failed: list[tuple[Vector, Result]] = []
+        self._taken: dict[int, int] = {}  # DMA memory: sizes by address
 
     def ask(self, vector: Vector) -> Result:
         """Have one vector executed, after all that were posted. Raises ``GuestDied``, ``GuestTimeout``."""
@@ -104,6 +106,23 @@ class Live:
         codec = layout(f.TARGET).struct
         codec.pack_into(self.machine.guest.view("targets"), number * codec.size, *row)
         return number
+
+    def take(self, size: int) -> int:
+        """The address of the lowest free ``size`` bytes of DMA memory, which all functions share. Raises ``UsageError``."""
+        symbol = self.machine.image.symbol("dma_buffer")
+        at = symbol.address
+        for first, taken in sorted(self._taken.items()):
+            if first - at >= size:
+                break
+            at = first + taken
+        if at + size > symbol.address + symbol.size:
+            raise UsageError(f"no {size} bytes of the guest's {symbol.size} bytes of DMA memory are free")
+        self._taken[at] = size
+        return at
+
+    def give_back(self, address: int) -> None:
+        """What ``take`` gave."""
+        del self._taken[address]
 
     def stop(self) -> None:
         """Let the guest end the machine."""

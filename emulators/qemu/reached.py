@@ -80,19 +80,18 @@ class LiveBuffer:
 class Reached:
     """One function that the image reaches, with the face of a driver's transport.
 
-    ``qemu_answers`` names what QEMU answers in the device's stead: nothing for devices of its own, most of what is PCI for
-    those behind ``vfio-user-pci``. What fails raises ``TargetGone`` (nobody there), ``GuestError`` (an exception in the
-    guest, QEMU died) or ``UsageError`` (there is no such thing).
+    ``settle_us``: how long it is left alone after a reset. ``virtualised`` are what somebody answers in its stead, as
+    ``drivers.transports`` calls it: for who opens this to say. What fails raises ``TargetGone`` (nobody there),
+    ``GuestError`` (an exception in the guest, or no answer) or ``UsageError`` (there is no such thing).
     """
 
     coherent = True
 
     def __init__(
-        self, live: Live, target: int, *, name: str = "firmware", qemu_answers: frozenset[str] = frozenset(),
+        self, live: Live, target: int, *, name: str = "firmware", virtualised: frozenset[Any] = frozenset(),
         settle_us: int = SETTLE_US,
     ) -> None:  # fmt: skip
-        self.name, self.qemu_answers, self._settle_us = name, qemu_answers, settle_us
-        self.virtualised: frozenset[Any] = frozenset()
+        self.name, self.virtualised, self._settle_us = name, virtualised, settle_us
         self._live, self._target = live, target
         self._located: Found | None = None
         self._bars: dict[int, LiveBar] = {}
@@ -170,17 +169,11 @@ class Reached:
         if size < 1:
             raise UsageError(f"{size} bytes of DMA memory cannot be allocated")
         self.enable(DECODING | BUS_MASTER)
-        symbol = self._live.machine.image.symbol("dma_buffer")
-        size, at = -(-size // _PAGE) * _PAGE, symbol.address
-        for first, taken in sorted(self._buffers.items()):
-            if first - at >= size:
-                break
-            at = first + taken.size
-        if at + size > symbol.address + symbol.size:
-            raise UsageError(f"no {size} bytes of the guest's {symbol.size} bytes of DMA memory are free")
-        view = self._live.machine.memory[at : at + size]
+        size = -(-size // _PAGE) * _PAGE
+        iova = self._live.take(size)
+        view = self._live.machine.memory[iova : iova + size]
         view[:] = bytes(size)
-        self._buffers[at] = buffer = LiveBuffer(self, at, view)
+        self._buffers[iova] = buffer = LiveBuffer(self, iova, view)
         return buffer
 
     def take_back(self, buffer: LiveBuffer) -> None:
@@ -188,6 +181,7 @@ class Reached:
         if self._buffers.get(buffer.iova) is not buffer:
             raise UsageError(f"the DMA memory at {buffer.iova:#x} is not allocated")
         del self._buffers[buffer.iova]
+        self._live.give_back(buffer.iova)
 
     # -- interrupts
 
@@ -259,7 +253,8 @@ class Reached:
             self.disable_irqs()
             self._master_off()
             self.settle()
-        self._buffers.clear()
+        for buffer in list(self._buffers.values()):
+            buffer.free()
 
     def _master_off(self) -> None:
         command = self.config_read(_COMMAND, 2)

@@ -9,9 +9,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import cast
 
 import pytest
 
+from drivers.nics.igbvf import IgbVf
+from drivers.transports import Transport
 from emulators.process import ServerProcess
 from emulators.qemu import Lab, RawDevice, VfioUser
 from emulators.qemu.errors import GuestDied, GuestError
@@ -33,6 +37,7 @@ from regmodel.conformance.places import DECODING
 from regmodel.conformance.suite import REGISTER_TESTS, judge
 from regmodel.errors import UsageError
 from regmodel.function import Irq, ResetCause
+from tests.drivers.nics.igbvf.bench import Side
 
 pytestmark = pytest.mark.guest
 LIMIT = 3.0
@@ -445,6 +450,28 @@ def test_a_machine_that_dies_is_gone(lab: Lab) -> None:
         machine.stop()
         with pytest.raises(TargetGone, match="QEMU is gone"):
             edu.read(0, 0, 4)
+
+
+def test_two_drivers_on_two_vfs_of_one_machine_without_an_operating_system(lab: Lab, server: ServerProcess) -> None:
+    device = find("igbvf")
+    program = Program()
+    targets = [program.target(known_as(0x8086, 0x10CA, number)) for number in (0, 1)]
+    machine = FirmwareMachine(lab, [VfioUser(path) for path in server.sockets], program, mode=Mode.SERVE)
+    with machine, ExitStack() as stack:
+        live = Live(machine)
+        ports = [IgbVf(cast(Transport, Reached(live, target, settle_us=1000)), device) for target in targets]
+        for port in ports:
+            stack.callback(port.close)
+        a, b = (Side(port) for port in ports)
+        for sender, receiver in ((a, b), (b, a)):
+            header = receiver.port.mac_addr + sender.port.mac_addr + b"\x88\xb5"
+            packets = [header + bytes([number]) * (46 + number) for number in range(20)]
+            assert sender.send(*packets) == 20
+            got: list[bytes] = []
+            end = time.monotonic() + 10
+            while len(got) < 20 and time.monotonic() < end:
+                got += receiver.receive()
+            assert got == packets
 
 
 # -- the suite of regmodel.conformance, its register part
