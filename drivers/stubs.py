@@ -25,8 +25,8 @@ IMPORTS = ("Array", "Face", "Memory", "Pair", "Place", "Word", "WritableMemory")
 HEAD = '''"""{title}: its registers, for editors and mypy. Written by ``python -m drivers.stubs {name}``."""
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Literal, Self, SupportsIndex, TypeAlias
+from contextlib import AbstractContextManager
+from typing import Literal, SupportsIndex, TypeAlias
 
 from drivers.registers import {imports}
 '''
@@ -98,7 +98,7 @@ def _class(shape: Shape) -> list[str]:
         if shape.entry.kind is Kind.COMMAND:
             lines += _method("execute", ["self", word, "/", "*", *fields], "int")
     if shape.can_modify:
-        lines.append(f"    def modify(self) -> {name}Draft: ...")
+        lines.append(f"    def modify(self) -> AbstractContextManager[{name}Draft]: ...")
         lines += ["", *_draft(shape, name)]
     return lines
 
@@ -117,10 +117,6 @@ def _draft(shape: Shape, name: str) -> Iterator[str]:
         elif field in shape.readable:
             yield "    @property"
             yield f"    def {field}(self) -> int: ..."
-    yield "    def __enter__(self) -> Self: ..."
-    yield "    def __exit__("
-    yield "        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None"
-    yield "    ) -> None: ..."
 
 
 def _arguments(shape: Shape, fields: dict[str, Field]) -> list[str]:

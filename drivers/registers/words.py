@@ -122,7 +122,10 @@ class Readable(Word):
             again = self._load()
             if again != self._shape.absent:
                 return again
-        raise DeviceGone(f"{self.path} reads all ones, which it cannot hold: the device is gone; rescan the bus or reopen it")
+        raise DeviceGone(
+            f"{self.path} reads all ones, which it cannot hold: the device is gone (rescan the bus, reopen it), "
+            "asleep, or does not decode memory (command register)"
+        )
 
 
 class Latching(Readable):
@@ -197,7 +200,7 @@ class Modifiable(Word):
     __slots__ = ()
     _draft: type[Draft]
 
-    def modify(self) -> Draft:
+    def modify(self) -> Modification:
         """A read when the ``with`` begins, a write when it ends (none when it ends by an exception).
 
         Neighbours stay as they are: those that store are written as read, those that a 1 clears, sets, toggles or starts
@@ -207,36 +210,49 @@ class Modifiable(Word):
         if self._shape.sets:
             name, f = next((n, f) for n, f in self._shape.readable.items() if f.mask & self._shape.sets)
             raise UsageError(f"{self.path} cannot be modified: reading sets {name}{f.range} ({f.access}); use write()")
-        return self._draft(self)
+        return Modification(self)
+
+
+class Modification:
+    """What ``modify`` returns: good for one ``with``, which gives the draft. Has no fields, so that none is set in vain."""
+
+    __slots__ = ("_draft", "_register")
+
+    def __init__(self, register: Any) -> None:
+        self._register = register
+
+    def __enter__(self) -> Draft:
+        draft: Draft = self._register._draft(self._register.path, self._register._fetch(0))
+        self._draft = draft
+        return draft
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self._register.store(self._draft._final())
 
 
 class Draft:
     """The word under change in ``with dev.rxdctl[0].modify() as r``; its attributes are the fields. Touches no bus."""
 
-    __slots__ = ("_assigned", "_register", "_word")
+    __slots__ = ("_assigned", "_path", "_word")
     _shape: Shape
 
-    def __init__(self, register: Any) -> None:
-        self._register, self._assigned, self._word = register, 0, 0
+    def __init__(self, path: str, word: int) -> None:
+        self._path, self._word, self._assigned = path, word, 0
 
-    def __enter__(self) -> Draft:
-        self._word = self._register._fetch(0)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is not None:
-            return
+    def _final(self) -> int:
+        """What is to be written. Raises ``UsageError`` where a field that cannot be kept was not given."""
         shape, assigned = self._shape, self._assigned
         for name, f in shape.unkeepable.items():
             if not assigned & f.mask:
                 raise UsageError(
-                    f"{self._register.path} cannot be modified without giving {name}{f.range}: it is {f.access} "
+                    f"{self._path} cannot be modified without giving {name}{f.range}: it is {f.access} "
                     f"({f.access.prose}), so its value cannot be kept; assign it too, or use write()"
                 )
-        self._register.store(self._word & (shape.kept | assigned) | shape.neutral & ~assigned)
+        return self._word & (shape.kept | assigned) | shape.neutral & ~assigned
 
     def __repr__(self) -> str:
-        return f"<draft of {self._register.path} = {self._shape.prose(self._word)}>"
+        return f"<draft of {self._path} = {self._shape.prose(self._word)}>"
 
     def __getattr__(self, name: str) -> Any:  # only reached where there is no such field
         raise NoSuchField(f"{self._shape.name} has no field {name!r} to read; it has {', '.join(self._shape.readable)}")
@@ -249,7 +265,7 @@ class Draft:
         f = shape.field(name, shape.writable, "written")
         if name not in shape.drafted:
             raise UsageError(
-                f"{self._register.path}.{name}{f.range} is {f.access} ({f.access.prose}): it does not store, "
+                f"{self._path}.{name}{f.range} is {f.access} ({f.access.prose}): it does not store, "
                 f"so modify() cannot set it; use write({name}=...)"
             )
         self._word = self._word & ~f.mask | shape.number(name, f, value) << f.lsb

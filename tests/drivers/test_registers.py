@@ -13,6 +13,7 @@ from construct import Construct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drivers import stubs
 from drivers.errors import DeviceGone, DeviceTimeout
 from drivers.registers import Registers
 from drivers.stubs import FACES, stub
@@ -237,6 +238,12 @@ class TestNeighbours:
                 r.enabel = 1
             with pytest.raises(UsageError, match="rxdctl has no field 'enabel'"):
                 _ = r.enabel
+
+    def test_a_field_is_not_set_in_vain(self, dev: Any, fake: Fake) -> None:
+        """Without ``with``, nothing would ever be written."""
+        with pytest.raises(AttributeError):
+            dev.rxdctl[0].modify().enable = 1
+        assert fake.did() == []
 
     def test_described_devices(self) -> None:
         """Every register that can be modified at all is left as it was by a modify that assigns what it read."""
@@ -501,6 +508,7 @@ class TestStubs:
             "dev.v2pmailbox.wait(pfsts=1)", "dev.v2pmailbox.take('rsti')", "dev.v2pmailbox.req", "dev.rdt.write(5)",
             "dev.rdt[0].write(nosuch=5)", "dev.rdh[0].store(1)",
         ]  # fmt: skip
+        bad.append("dev.rxdctl[0].modify().enable = 1")
         modify = "with dev.srrctl[0].modify() as r:\n    r.desctype = 'LEGACY'\n    r.rdmts = 2\n    w: int = r.desctype"
         head = "from drivers.registers.igbvf import Igbvf\ndev: Igbvf\n"
         path = tmp_path / "snippet.py"
@@ -512,8 +520,15 @@ class TestStubs:
         refused = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
         assert refused == set(range(3, 3 + len(bad))), done.stdout + done.stderr
 
-    def test_unknown_device_is_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
-        from drivers.stubs import main
+    def test_it_is_written_from_the_command_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(stubs, "FACES", tmp_path)
+        assert stubs.main(["igbvf-i350", "igbvf"]) == 0
+        assert (tmp_path / "igbvf.pyi").read_text() == stub(IGBVF)
+        assert "class IgbvfI350(Face):" in (tmp_path / "igbvf_i350.pyi").read_text()
+        assert capsys.readouterr().out.split() == [str(tmp_path / "igbvf_i350.pyi"), str(tmp_path / "igbvf.pyi")]
 
-        assert main(["nosuch"]) == 2 and main([]) == 2
+    def test_unknown_device_is_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert stubs.main(["nosuch"]) == 2 and stubs.main([]) == 2
         assert capsys.readouterr().err.startswith("error: unknown device 'nosuch'")
