@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from emulators.qemu.errors import GuestDied, GuestError
 from emulators.qemu.live import Live
@@ -26,6 +26,16 @@ _CAP_MSI, _CAP_EXPRESS, _CAP_MSIX = 0x05, 0x10, 0x11
 _ENABLED = {_CAP_MSI: 0x0001, _CAP_MSIX: 0x8000}  # in the word behind the header
 _MESSAGES = {Irq.MSI: Space.MSI, Irq.MSIX: Space.MSIX}
 _NAP = 50e-6
+
+
+class Words(Protocol):
+    """What a driver expects of a BAR, seen as words."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+    def __len__(self) -> int: ...
 
 
 class LiveWords:
@@ -49,6 +59,10 @@ class LiveBar:
 
     def __init__(self, owner: Reached, index: int, size: int) -> None:
         self._owner, self.index, self.size = owner, index, size
+        self.u8: Words
+        self.u16: Words
+        self.u32: Words
+        self.u64: Words
         self.u8, self.u16, self.u32, self.u64 = (LiveWords(self, width) for width in (1, 2, 4, 8))
 
     def read(self, offset: int, size: int) -> int:

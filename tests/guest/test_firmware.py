@@ -10,12 +10,10 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import cast
 
 import pytest
 
 from drivers.nics.igbvf import IgbVf
-from drivers.transports import Transport
 from emulators.process import ServerProcess
 from emulators.qemu import Lab, RawDevice, VfioUser
 from emulators.qemu.errors import GuestDied, GuestError
@@ -459,7 +457,7 @@ def test_two_drivers_on_two_vfs_of_one_machine_without_an_operating_system(lab: 
     machine = FirmwareMachine(lab, [VfioUser(path) for path in server.sockets], program, mode=Mode.SERVE)
     with machine, ExitStack() as stack:
         live = Live(machine)
-        ports = [IgbVf(cast(Transport, Reached(live, target, settle_us=1000)), device) for target in targets]
+        ports = [IgbVf(Reached(live, target, settle_us=1000), device) for target in targets]
         for port in ports:
             stack.callback(port.close)
         a, b = (Side(port) for port in ports)
