@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import cocotb
@@ -43,6 +43,7 @@ class Block:
         for name in (*RESETS.values(), *self.inputs):
             getattr(self.dut, name).value = 0
         self.dut.rst_power_on.value = 1
+        self.dut.s_axil_arstrb.value = 0xF
         Clock(self.dut.clk, PERIOD, unit="step").start()
         self.axi = AxiLiteMaster(AxiLiteBus.from_prefix(self.dut, "s_axil"), self.dut.clk, self.dut.rst_power_on)
         for _ in range(3):
@@ -54,8 +55,14 @@ class Block:
 
     async def read(self, offset: int, size: int, during: Mapping[str, int] | None = None) -> int:
         """One read access of the bus. ``during`` are inputs for the clock in which its (first) word is read."""
-        data = await self._access(self.axi.read(offset, size), self.dut.read_now, during)
-        return int.from_bytes(data.data, "little")
+        value = 0
+        for first, count in words(offset, size):
+            self.dut.s_axil_arstrb.value = ((1 << count) - 1) << first % 4
+            data = await self._access(self.axi.read(first, count), self.dut.read_now, during)
+            value |= int.from_bytes(data.data, "little") << 8 * (first - offset)
+            during = None
+        self.dut.s_axil_arstrb.value = 0xF
+        return value
 
     async def write(self, offset: int, size: int, value: int, during: Mapping[str, int] | None = None) -> None:
         """One write access of the bus."""
@@ -113,6 +120,15 @@ class Block:
             await ReadOnly()
             if bits := int(signal.value):
                 self.seen.append((name, bits))
+
+
+def words(offset: int, size: int) -> Iterator[tuple[int, int]]:
+    """The (first byte, count) of each word of the bus that an access covers, lowest address first."""
+    at, end = offset, offset + size
+    while at < end:
+        count = min(end, at - at % 4 + 4) - at
+        yield at, count
+        at += count
 
 
 async def perform(block: Block, request: Mapping[str, Any]) -> Any:

@@ -200,8 +200,8 @@ def neighbour_shown(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int,
 
 def strobes_ignored(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str]]:
     """Narrow writes are taken for whole ones."""
-    for number, line, _ in _matching(r"^    wire wr_\w+ = .*\(w_strb == 4'hf\)", lines):
-        yield number, line.replace("(w_strb == 4'hf)", "(|w_strb)")
+    for number, line, _ in _matching(r"^    wire wr_\w+ = .*\(strb == 4'hf\)", lines):
+        yield number, line.replace("(strb == 4'hf)", "(|strb)")
 
 
 FAULTS: dict[str, Fault] = {

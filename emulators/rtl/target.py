@@ -53,7 +53,7 @@ class RtlTarget:
             resets=frozenset(ResetCause),
             ports=True,
             alone=True,
-            sizes=frozenset({4}),
+            sizes=frozenset({1, 2, 4}),
             files=frozenset(indexes),
             raw_config=False,
         )

@@ -7,8 +7,9 @@ whoever instantiates or simulates it. ``words`` says what stands at each address
 The block behaves as ``regmodel.bank`` does, one access per clock. What AXI4-Lite makes different:
 
 - An access is one aligned word of 32 bits. A wider one is several, lowest address first, each complete in itself.
-- A write carries byte strobes, and the BAR's policy is applied to them; strobes that are not an aligned run of 1, 2 or 4
-  bytes are what the policy calls unaligned. A read has no strobes: it reads all four bytes, with all side effects.
+- An access carries byte strobes, and the BAR's policy is applied to them; strobes that are not an aligned run of 1, 2 or 4
+  bytes are what the policy calls unaligned. A read has none in AXI4-Lite: it is of all four bytes, with all side effects,
+  unless the bridge says otherwise (``front``).
 - Half of a 64-bit register counts as all of it.
 - Every access is answered OKAY, a miss as well: the bank has no other answer either.
 

@@ -17,39 +17,37 @@ NEVER = "1'b0"
 def decoder(plan: Plan) -> Iterator[str]:
     """The wires of all registers; each is high in the clock in which an access changes or tells something."""
     yield "// ---- what is accessed, under the policy of the BAR ----"
-    yield "wire [31:0] w_lanes = {{8{w_strb[3]}}, {8{w_strb[2]}}, {8{w_strb[1]}}, {8{w_strb[0]}}};"
     for view in plan.views:
         for word in view.words:
-            here = within(plan, [word])
+            here = f"{within(plan, [word])} & {strobed(plan.reaches(view, word), view.lanes(word))}"
             if view.writable:
-                strobes = strobed(plan.writes(view, word), view.lanes(word))
-                yield f"wire {view.select('wr', word)} = write_now & {here} & {strobes};"
+                yield f"wire {view.select('wr', word)} = write_now & {here};"
             if view.read_acts:
-                yield f"wire {view.select('rd', word)} = {f'read_now & {here}' if plan.reads(word) else NEVER};"
+                yield f"wire {view.select('rd', word)} = read_now & {here};"
 
 
 def stores_byte(plan: Plan, memory: Memory, lane: int) -> str:
-    """The condition that a write stores into byte ``lane`` of the word of a window that it addresses; empty for never."""
+    """The condition that an access covers into byte ``lane`` of the word of a window that it addresses; empty for never."""
     rows: dict[frozenset[int], list[int]] = {}
     for word in range(memory.base, memory.base + memory.words):
         if memory.lanes(word) >> lane & 1:
-            taken = frozenset(strobes for strobes in plan.writes(memory, word) if strobes >> lane & 1)
+            taken = frozenset(strobes for strobes in plan.reaches(memory, word) if strobes >> lane & 1)
             rows.setdefault(taken, []).append(word)
     terms = [f"{within(plan, words)} & {strobed(taken, 1 << lane)}" for taken, words in rows.items() if taken]
     return terms[0] if len(terms) == 1 else f"({' | '.join(f'({t})' for t in terms)})" if terms else ""
 
 
 def strobed(taken: frozenset[int], lanes: int) -> str:
-    """The condition that the strobes of a write are among ``taken``, where something has ``lanes``."""
+    """The condition that the strobes of an access are among ``taken``, where something has ``lanes``."""
     if not taken:
         return NEVER
     if taken == {ALL}:
-        return f"(w_strb == {LANES}'h{ALL:x})"
+        return f"(strb == {LANES}'h{ALL:x})"
     if taken == {strobes for strobes in range(1, ALL + 1) if strobes & lanes}:
-        bits = part("w_strb", LANES, lanes.bit_length() - 1, (lanes & -lanes).bit_length() - 1)
+        bits = part("strb", LANES, lanes.bit_length() - 1, (lanes & -lanes).bit_length() - 1)
         return bits if lanes.bit_count() == 1 else f"(|{bits})"
     table = sum(1 << strobes for strobes in taken)  # one bit for each of the 16 values
-    return f"(|(16'h{table:04x} & (16'h1 << w_strb)))"
+    return f"(|(16'h{table:04x} & (16'h1 << strb)))"
 
 
 def within(plan: Plan, words: list[int]) -> str:

@@ -14,7 +14,7 @@ from regmodel.access import OnRead, OnWrite
 
 Expression: TypeAlias = str
 Write: TypeAlias = Callable[[Expression, Expression, Expression | None, int], Expression]
-Read: TypeAlias = Callable[[int], Expression]
+Read: TypeAlias = Callable[[Expression, Expression | None, int], Expression]
 
 
 def _covered(data: Expression, lanes: Expression | None) -> Expression:
@@ -64,16 +64,16 @@ def unspent(spent: Expression, lanes: Expression | None) -> Expression:
     return f"(~{spent})" if lanes is None else f"({lanes} & ~{spent})"
 
 
-def clear(width: int) -> Expression:
-    return f"{width}'h0"
+def clear(now: Expression, lanes: Expression | None, width: int) -> Expression:
+    return f"{width}'h0" if lanes is None else f"{now} & ~{lanes}"
 
 
-def preset(width: int) -> Expression:
-    return f"{{{width}{{1'b1}}}}"
+def preset(now: Expression, lanes: Expression | None, width: int) -> Expression:
+    return f"{{{width}{{1'b1}}}}" if lanes is None else f"{now} | {lanes}"
 
 
 ON_READ: Mapping[OnRead, Read] = {OnRead.CLEAR: clear, OnRead.SET: preset}
-"""Absent is what a read leaves alone: ``OnRead.NOTHING``. A read is always of all bits."""
+"""Absent is what a read leaves alone: ``OnRead.NOTHING``."""
 
 
 def hardware_events(now: Expression, sets: Expression, clears: Expression) -> Expression:

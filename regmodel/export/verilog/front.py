@@ -1,7 +1,11 @@
 """The bus side of a register block: the ports that every block has, and AXI4-Lite down to one access per clock.
 
 What lives here: fixed Verilog text. It hands the rest ``write_now`` or ``read_now`` (never both) for one clock with ``word``,
-the address in words; with a write also ``w_data`` and ``w_strb``. It takes ``r_data`` in the clock of ``read_now``.
+the address in words, and ``strb``, the bytes of it that are meant; with a write also ``w_data``. It takes ``r_data`` in the
+clock of ``read_now``.
+
+AXI4-Lite reads whole words. Where a bridge knows better (PCI Express has byte enables for reads too), ``s_axil_arstrb`` says which
+bytes a read wants; it goes with ``s_axil_araddr`` and is no signal of AXI4-Lite. Tie it to 4'hf where there is none.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ def bus_ports(address_width: int) -> list[str]:
         "input  wire s_axil_bready",
         f"input  wire {address} s_axil_araddr",
         "input  wire [2:0] s_axil_arprot",
+        "input  wire [3:0] s_axil_arstrb",
         "input  wire s_axil_arvalid",
         "output wire s_axil_arready",
         "output reg  [31:0] s_axil_rdata",
@@ -54,7 +59,7 @@ def front(address_width: int) -> str:
     reg aw_full, w_full, ar_full, reads_turn;
     reg [{top}:2] aw_word, ar_word;
     reg [31:0] w_data;
-    reg [3:0] w_strb;
+    reg [3:0] w_strb, r_strb;
     reg [31:0] r_data;
 
     wire write_ready = aw_full & w_full & (~s_axil_bvalid | s_axil_bready);
@@ -62,6 +67,8 @@ def front(address_width: int) -> str:
     wire write_now = write_ready & ~(read_ready & reads_turn) & ~rst_power_on;
     wire read_now = read_ready & ~(write_ready & ~reads_turn) & ~rst_power_on;
     wire [{top}:2] word = write_now ? aw_word : ar_word;
+    wire [3:0] strb = write_now ? w_strb : r_strb;
+    wire [31:0] lanes = {{{{8{{strb[3]}}}}, {{8{{strb[2]}}}}, {{8{{strb[1]}}}}, {{8{{strb[0]}}}}}};
 
     assign s_axil_awready = ~aw_full;
     assign s_axil_wready = ~w_full;
@@ -74,6 +81,7 @@ def front(address_width: int) -> str:
         if (s_axil_wvalid & s_axil_wready) w_data <= s_axil_wdata;
         if (s_axil_wvalid & s_axil_wready) w_strb <= s_axil_wstrb;
         if (s_axil_arvalid & s_axil_arready) ar_word <= s_axil_araddr[{top}:2];
+        if (s_axil_arvalid & s_axil_arready) r_strb <= s_axil_arstrb;
         if (read_now) s_axil_rdata <= r_data;
         aw_full <= (aw_full | s_axil_awvalid) & ~write_now & ~rst_power_on;
         w_full <= (w_full | s_axil_wvalid) & ~write_now & ~rst_power_on;

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from regmodel.export.verilog.decode import ALL, strobed, within
 from regmodel.export.verilog.ports import part
 from regmodel.export.verilog.words import LANES, Memory, Plan, View
 from regmodel.registers import Kind, Miss
@@ -29,17 +30,32 @@ def shown(plan: Plan, view: View) -> Iterator[str]:
 
 
 def read_mux(plan: Plan) -> Iterator[str]:
-    """What a read answers, by word."""
+    """What a read answers, by word; all of the word where it wants any byte of it."""
+    miss = f"32'h{_miss(plan, 8 * LANES):x}"
+    refused = _refused(plan)
     yield "// ---- what a read answers ----"
     yield "always @* begin"
     yield "    case (word)"
     for word in sorted(plan.words):
-        if plan.reads(word):
-            here = f"{plan.address_width - 2}'h{word:x}"
-            yield f"        {here}: r_data = {_value(plan, word)};"
-    yield f"        default: r_data = 32'h{_miss(plan, 8 * LANES):x};"
+        here = f"{plan.address_width - 2}'h{word:x}"
+        yield f"        {here}: r_data = {_value(plan, word)};"
+    yield f"        default: r_data = {miss};"
     yield "    endcase"
+    if refused:
+        yield f"    if ({refused}) r_data = {miss};"
     yield "end"
+
+
+def _refused(plan: Plan) -> str:
+    """The condition that the policy does not let a read pass; empty where it lets all pass."""
+    rows: dict[frozenset[int], list[int]] = {}
+    for word in sorted(plan.words):
+        taken = frozenset(strobes for strobes in range(1, 1 << LANES) if plan.takes(word, strobes))
+        rows.setdefault(taken, []).append(word)
+    rows.pop(frozenset(range(1, 1 << LANES)), None)
+    if len(rows) == 1 and len(next(iter(rows.values()))) == len(plan.words):
+        return f"~{strobed(next(iter(rows)), ALL)}"
+    return " | ".join(f"({within(plan, words)} & ~{strobed(taken, ALL)})" for taken, words in rows.items())
 
 
 def _miss(plan: Plan, width: int) -> int:

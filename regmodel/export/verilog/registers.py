@@ -37,7 +37,7 @@ def write_module(name: str, plan: Plan, ports: Sequence[Port]) -> str:
         blocks.append(_text(_register(plan, view, by_name)))
     blocks += [_text(window(plan, memory)) for memory in plan.memories]
     blocks.append(_text(read_mux(plan)))
-    unused = ", ".join(["1'b0", *UNUSED, "w_data", "w_strb", "w_lanes", *_unread(plan)])
+    unused = ", ".join(["1'b0", *UNUSED, "w_data", "strb", "lanes", *_unread(plan)])
     blocks.append(f"    wire unused = &{{{unused}}};\nendmodule\n")
     return "`default_nettype none\n" + "\n".join(blocks) + "`default_nettype wire\n"
 
@@ -115,12 +115,12 @@ def _software(plan: Plan, state: State, view: View) -> Iterator[str]:
         whole = plan.whole(view, word)
         for piece in view.pieces(word):
             now = part(f"next_{state.ident}", state.width, piece.msb, piece.lsb)
+            lanes = None if whole else _bus("lanes", piece)
             read = ON_READ.get(piece.field.access.onread)
             if read is not None:
-                reads.append(f"{now} = {read(piece.width)};")
+                reads.append(f"{now} = {read(now, lanes, piece.width)};")
             write = ON_WRITE.get(piece.field.access.onwrite)
             if write is not None and view.stores:
-                lanes = None if whole else _bus("w_lanes", piece)
                 if piece.field.access.onwrite is OnWrite.ONCE:
                     lanes = unspent(_spent_bits(state, piece), lanes)
                 writes.append(f"{now} = {write(now, _bus('w_data', piece), lanes, piece.width)};")
@@ -209,7 +209,7 @@ def _spent(plan: Plan, state: State) -> Iterator[str]:
             for piece in view.pieces(word):
                 if piece.field is f:
                     spent = _spent_bits(state, piece)
-                    yield f"    if ({view.select('wr', word)}) {spent} <= {spent} | {_bus('w_lanes', piece)};"
+                    yield f"    if ({view.select('wr', word)}) {spent} <= {spent} | {_bus('lanes', piece)};"
         resets = [RESETS[cause] for cause in THOROUGH_LAST if cause not in f.survives]
         if resets:
             yield f"    if ({_any(iter(resets))}) {name} <= {f.width}'h0;"
@@ -240,7 +240,7 @@ def _told(plan: Plan, view: View, ports: dict[str, Port]) -> Iterator[str]:
         f = piece.field
         select = view.select("wr", piece.word) + chosen
         mask = f"{{{piece.width}{{{select}}}}}" if piece.width > 1 else select
-        lanes = "" if plan.whole(view, piece.word) else f" & {_bus('w_lanes', piece)}"
+        lanes = "" if plan.whole(view, piece.word) else f" & {_bus('lanes', piece)}"
         written = f"{mask} & {_bus('w_data', piece)}{lanes}"
         pulse = ports.get(field_port(view.name, f.name, Role.PULSE))
         data = ports.get(register_port(view.name, Role.DATA))

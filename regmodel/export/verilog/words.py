@@ -230,18 +230,14 @@ class Plan:
         """Whether the policy lets an access of these bytes of ``word`` pass."""
         return bool(strobes) and accepts(self.policy, self.words.get(word, []), word, strobes)
 
-    def writes(self, part: Part, word: int) -> frozenset[int]:
-        """The strobes which write ``part``."""
+    def reaches(self, part: Part, word: int) -> frozenset[int]:
+        """The strobes by which an access of ``word`` reaches ``part``."""
         lanes = part.lanes(word)
         return frozenset(s for s in range(1, 1 << LANES) if s & lanes and self.takes(word, s))
 
     def whole(self, part: Part, word: int) -> bool:
-        """Every write that the policy lets pass covers all that ``part`` has in ``word``."""
-        return all(strobes & part.lanes(word) == part.lanes(word) for strobes in self.writes(part, word))
-
-    def reads(self, word: int) -> bool:
-        """Whether a read, which is always of four bytes, reads anything at all."""
-        return self.takes(word, 0b1111)
+        """Every access that reaches ``part`` covers all that it has in ``word``."""
+        return all(strobes & part.lanes(word) == part.lanes(word) for strobes in self.reaches(part, word))
 
     def _place(self, name: str, entry: Entry) -> None:
         path = f"{self.bar.bar}.{name}"

@@ -1,7 +1,7 @@
 """What a simulated register block must answer: the oracle of the register file, behind what AXI4-Lite does to an access.
 
 The oracle knows nothing of words and strobes. Here an access is cut into words as the bus cuts it, the oracle is asked, and
-what the decisions say about the bus is added: a read is of four bytes, three bytes are unaligned, half of 64 bits is all.
+what the decisions say about the bus is added: three bytes are unaligned, half of 64 bits counts as all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from regmodel.access import OnRead, OnWrite, Tie
 from regmodel.bits import Field
 from regmodel.conformance.oracle import Bit, Oracle
 from regmodel.function import ResetCause
-from regmodel.registers import Bar, Kind, Partial, Policy, Register, Wide
+from regmodel.registers import Bar, Kind, Miss, Partial, Policy, Register, Wide
 
 
 class Poke(NamedTuple):
@@ -54,31 +54,39 @@ class Expected:
         """An access; ``pokes`` happen in the clock of its first word."""
         value = 0
         for i, (first, count) in enumerate(_beats(offset, size)):
-            word = first & ~3
-            answered = dict(self.oracle.bits), set(self.oracle.spent)
-            found = self._whole(word).read(word, 4)  # the value is the one before this clock
-            if i == 0 and pokes:
-                self.oracle.bits, self.oracle.spent = answered
-                self._poke(pokes, Tie.SOFTWARE)
-                self._whole(word).read(word, 4)
-                self._poke(pokes, Tie.HARDWARE)
-            self.oracle.bar = self.bar
-            value |= (found >> 8 * (first - word) & (1 << 8 * count) - 1) << 8 * (first - offset)
+            now = pokes or [] if i == 0 else []
+            before = dict(self.oracle.bits)
+            found = self._read(first, count)  # the value is the one before this clock
+            self.oracle.bits = before
+            self._poke(now, Tie.SOFTWARE)
+            self._read(first, count)
+            self._poke(now, Tie.HARDWARE)
+            value |= found << 8 * (first - offset)
         return value
+
+    def _read(self, first: int, count: int) -> int:
+        """One word of the bus, or part of it."""
+        if not self._aligned(first, count):
+            return (1 << 8 * count) - 1 if self.bar.policy.unmapped is Miss.ONES else 0
+        found = self._whole(first & ~3, count == 4).read(first, count)
+        self.oracle.bar = self.bar
+        return found
+
+    def _aligned(self, first: int, count: int) -> bool:
+        return (count != 3 and first % count == 0) or self.bar.policy.unaligned is Partial.LANES
 
     def write(self, offset: int, size: int, value: int, pokes: list[Poke] | None = None) -> None:
         for i, (first, count) in enumerate(_beats(offset, size)):
             pokes_now = pokes or [] if i == 0 else []
             self._poke(pokes_now, Tie.SOFTWARE)
             part = value >> 8 * (first - offset) & (1 << 8 * count) - 1
-            aligned = count != 3 and first % count == 0
-            if aligned or self.bar.policy.unaligned is Partial.LANES:
+            if self._aligned(first, count):
                 self._whole(first & ~3, count == 4).write(first, count, part)
                 self._tell(first, count, part)
             self.oracle.bar = self.bar
             self._poke(pokes_now, Tie.HARDWARE)
 
-    def _whole(self, word: int, whole: bool = True) -> Oracle:
+    def _whole(self, word: int, whole: bool) -> Oracle:
         """The oracle, which takes half of a 64-bit register for all of it where that is accessed as a whole."""
         wide = any(
             isinstance(e, Register) and e.width == 64 and o <= word < o + 8
