@@ -129,21 +129,30 @@ class ReceiveQueue:
     # -- up and down
 
     def _start(self) -> None:
-        """netdev.c ``igbvf_configure_rx`` and ``igbvf_setup_srrctl``; the device was reset, so the queue is disabled."""
+        """netdev.c ``igbvf_configure_rx`` and ``igbvf_setup_srrctl``; the device was reset, so the queue is disabled.
+
+        RDH is read-only and 0 after a reset, but QEMU's igb lets it survive that of a VF (hw/net/igb_core.c ``igb_vf_reset``):
+        the ring begins where the device is.
+        """
         r, q = self.registers, self.index
         base = self._memory.iova
         r.rdbal[q].write(base & 0xFFFF_FFFF)
         r.rdbah[q].write(base >> 32)
         r.rdlen[q].write(SIZE * self._count)
         r.srrctl[q].write(bsizepacket=self._room // KIB, desctype="ADV_ONEBUF", drop_en=int(self._drop))
-        r.rdt[q].write(0)
+        self._at = head = r.rdh[q].read()
+        if head >= self._count:
+            text = f"RDH[{q}] is {head} after a reset, beyond a ring of {self._count} descriptors: configure a larger one"
+            raise RingError(text)
+        r.rdt[q].write(head)
         r.rxdctl[q].write(pthresh=PTHRESH, hthresh=HTHRESH, wthresh=WTHRESH, enable=1)
         r.rxdctl[q].wait(enable=1, timeout=ENABLE_TIME)
         if self._pool.available < self._count:
             text = f"the pool has {self._pool.available} free buffers and receive queue {q} takes {self._count}: make it larger"
             raise UsageError(text)
-        self._refill(self._count)
-        self._store_tail(self._count - 1)
+        self._refill(self._count - head)
+        self._refill(head)
+        self._store_tail((head or self._count) - 1)
 
     def stop(self) -> None:
         """netdev.c ``igbvf_down``."""

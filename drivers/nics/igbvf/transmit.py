@@ -24,6 +24,7 @@ from drivers.mempool import MAX_ROOM, NONE, Indices, Mempool, TxFlag
 from drivers.nics.igbvf.words import mask, shift, value
 from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
+from regmodel.errors import UsageError
 from regmodel.layout import layout
 from regmodel.rings.igb import TX_CONTEXT, TX_DATA, TX_WRITEBACK
 
@@ -32,6 +33,8 @@ Words: TypeAlias = NDArray[np.uint64]
 SIZE = layout(TX_DATA).size
 ENABLE_TIME = 0.1
 """Seconds for TXDCTL.ENABLE to read back, as for receive queues."""
+LONGEST = layout(TX_DATA).field("olinfo_status", "paylen").mask >> layout(TX_DATA).field("olinfo_status", "paylen").lsb
+"""Bytes of a packet that a descriptor can tell."""
 CONTEXTS = 2
 """Slots of a queue for contexts (DS 7.2.2.2; igb_rxtx.c ``IGB_CTX_NUM``)."""
 
@@ -210,13 +213,17 @@ class TransmitQueue:
             chain = pool.chain_of(packet)
             needed = len(addresses) + len(chain) + 1  # one for a context
             if needed > self._free and needed > self.reclaim():
+                self._check_fits(packet, len(chain))
                 break
+            lengths = pool.length[chain].tolist()
+            length = sum(lengths)
+            if length > LONGEST:
+                self._check_fits(packet, len(chain), length)
             taken += 1
             flags = int(pool.tx_flags[packet])
-            lengths = pool.length[chain].tolist()
-            command, first = _DATA, sum(lengths) << _PAYLEN
+            command, first = _DATA, length << _PAYLEN
             if flags & _OFFLOADS:
-                low, high, command, first = self._offload(pool, packet, flags, sum(lengths))
+                low, high, command, first = self._offload(pool, packet, flags, length)
                 if (slot := self._slot_of((low, high))) < 0:
                     slot = self._new_slot((low, high))
                     addresses.append(low)
@@ -233,6 +240,14 @@ class TransmitQueue:
         self._store(addresses, commands, held)
         self.sent += taken
         return taken
+
+    def _check_fits(self, packet: int, buffers: int, length: int = 0) -> None:
+        """Raises ``UsageError`` for a packet that can never go; then nothing of its burst has been taken."""
+        if buffers + 1 >= self._count or length > LONGEST:
+            self._contexts = [None] * CONTEXTS  # one of this burst's may be among them
+            has = f"packet {packet} has {self._pool.packet_length(packet)} bytes in {buffers} buffers"
+            takes = f"transmit queue {self.index} takes {LONGEST} bytes in {self._count - 2} buffers"
+            raise UsageError(f"{has}, and {takes}")
 
     def _store(self, addresses: list[int], commands: list[int], held: list[int]) -> None:
         n, tail, straight = len(held), self._tail, self._count - self._tail

@@ -194,6 +194,20 @@ def test_offloads_that_cannot_be_done(bench: Bench, change: dict[str, int], text
         a.port.tx_prepare(0, np.array([i], np.intp))
 
 
+def test_a_burst_that_was_not_taken_leaves_no_context(bench: Bench) -> None:
+    """The context of its first packet never reached the device: who needs it next sends it again."""
+    a, b = bench.side(0), bench.side(1)
+    ether = Ether(src=a.port.mac_addr.hex(":"), dst=b.port.mac_addr.hex(":"))
+    good = bytes(ether / layers(False, "udp", 30))
+    packet = ask(a, without_checksums(good, "udp", False), TxFlag.UDP_CKSUM | TxFlag.IP_CKSUM, l3=20)
+    too_long = a.pool.put(bytes(2048 * 63))
+    a.port.tx_prepare(0, np.array([packet], np.intp))
+    with pytest.raises(UsageError, match="in 63 buffers"):
+        a.port.tx_burst(0, np.array([packet, too_long], np.intp))
+    assert a.send_packets(np.array([packet], np.intp)) == 1
+    assert b.receive() == [good.ljust(60, b"\0")]
+
+
 def test_an_i350_has_one_queue() -> None:
     bench = Bench(IGBVF_I350)
     with pytest.raises(UsageError, match="up to 1 receive queues, not 2"):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.mempool import Mempool, PacketType, RxFlag, names
+from regmodel.errors import UsageError
 from tests.drivers.nics.igbvf.bench import Bench, RxOffload, Side, frame
 
 
@@ -215,3 +216,14 @@ def test_freed_buffers_have_no_flags(bench: Bench) -> None:
     assert [len(p) for p in b.receive()] == [6000]
     a.settle()
     assert not a.pool.tx_flags.any() and not b.pool.tx_flags.any()
+
+
+@pytest.mark.parametrize("rings", [32, 256])
+def test_packets_that_no_ring_takes(bench: Bench, rings: int) -> None:
+    """A chain longer than the ring, and one whose length no descriptor can tell: said at once, not tried for ever."""
+    a = bench.side(0, rings=rings, buffers=512)
+    packet = a.pool.put(bytes(2048 * (31 if rings == 32 else 129)))
+    with pytest.raises(UsageError, match=rf"takes 262143 bytes in {rings - 2} buffers"):
+        a.port.tx_burst(0, np.array([packet], np.intp))
+    a.pool.free(np.array([packet], np.intp))
+    assert a.pool.available == 512 - rings
