@@ -20,29 +20,29 @@ HEADING = re.compile(r"^    // ---- (0x[0-9a-f]+) ([^\s:]+)")
 
 @dataclass(frozen=True)
 class Mutant:
-    """Line ``number`` (from 0) replaced by ``text``: a fault of a ``kind``, in ``register``."""
+    """A fault of a ``kind``, in ``register``: each of ``edits`` is a line (from 0), what it was, and what it becomes."""
 
     kind: str
     register: str
-    number: int
-    was: str
-    text: str
+    edits: tuple[tuple[int, str, str], ...]
 
     def __call__(self, verilog: str) -> str:
         """The mutant of the whole source."""
         lines = verilog.splitlines()
-        assert lines[self.number] == self.was, self
-        lines[self.number] = self.text
+        for number, was, text in self.edits:
+            assert lines[number] == was, self
+            lines[number] = text
         return "\n".join(lines) + "\n"
 
     def __str__(self) -> str:
-        now = " ".join(self.text.split()) or "nothing"
-        return f"{self.kind} in {self.register}: {self.was.strip()} becomes {now}"
+        said = (f"{was.strip()} becomes {' '.join(text.split()) or 'nothing'}" for _, was, text in self.edits)
+        return f"{self.kind} in {self.register}: {'; '.join(said)}"
 
 
 Lines = list[tuple[int, str]]
 Fault = Callable[[Plan, View, Lines], Iterator[tuple[int, str]]]
-"""Yields (line number, what it becomes) for the lines of one register: those under its heading, and those that select it."""
+"""Yields (line number, what it becomes), one per mutant, for the lines of one register: those under its heading, those that
+select it, those that show it."""
 
 
 def mutants(block: RegisterBlock) -> Iterator[Mutant]:
@@ -58,10 +58,16 @@ def mutants(block: RegisterBlock) -> Iterator[Mutant]:
             mine.setdefault(path, []).append((number, line))
     for view in block.plan.views:
         selects = [(n, line) for n, line in enumerate(source) if re.match(rf"    wire (wr|rd)_{view.ident}(_lo|_hi)? ", line)]
-        shows = [(n, line) for n, line in enumerate(source) if re.search(rf": r_data = .*\br_{view.ident}\b", line)]
+        cases = "|".join(f"'h{word:x}" for word in view.words)
+        shows = [(n, line) for n, line in enumerate(source) if re.search(rf"({cases}): r_data = ", line)]
         for kind, fault in FAULTS.items():
+            if kind == "hidden-shown" and not _holds_hidden(block.plan, view):
+                continue
             for number, text in fault(block.plan, view, [*mine[view.path], *selects, *shows]):
-                yield Mutant(kind, view.path, number, source[number], text)
+                edits = [(number, source[number], text)]
+                if kind in SHOWN:
+                    edits += [(n, source[n], t) for n, t in hidden_shown(block.plan, view, shows) if n != number]
+                yield Mutant(kind, view.path, tuple(edits))
 
 
 def _matching(pattern: str, lines: Lines) -> Iterator[tuple[int, str, re.Match[str]]]:
@@ -69,6 +75,14 @@ def _matching(pattern: str, lines: Lines) -> Iterator[tuple[int, str, re.Match[s
         found = re.search(pattern, line)
         if found:
             yield number, line, found
+
+
+def _holds_hidden(plan: Plan, view: View) -> bool:
+    """Some bit that a read hides can be 1."""
+    hidden = sum(f.mask for f in view.entry.fields if not f.access.readable)
+    never = (OnWrite.NOTHING, OnWrite.PULSE, OnWrite.ONE_CLEARS, OnWrite.ZERO_CLEARS)
+    fields = [f for state in plan.homes(view) for v in state.views for f in v.entry.fields]
+    return any(f.mask & hidden for f in fields if f.access.hardware or f.access.onwrite not in never)
 
 
 # -- state and resets ----------------------------------------------------------------------------------------------------
@@ -137,7 +151,7 @@ def read_keeps(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str]
 
 
 def pulse_stays(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str]]:
-    """A pulse bit is stored, and a read shows it."""
+    """A pulse bit is stored (and a read shows it)."""
     for f in view.entry.fields:
         if f.access.onwrite is OnWrite.PULSE and f.width == 1:
             for number, line, found in _matching(rf"^( +(?:if \(wr_\w+\) )?(next_\w+\[{f.lsb}\]) = )1'h0;", lines):
@@ -146,14 +160,14 @@ def pulse_stays(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str
 
 def lost_pulse(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str]]:
     """Hardware is not told of a pulse, of a write, or of data."""
-    for number, _, _ in _matching(r"hw_\w+__(pulse|data|written)\S* <= ", lines):
-        yield number, ""
+    for number, line, found in _matching(r"(hw_\w+__(?:pulse|data|written)\S* <=) .*;", lines):
+        yield number, line.replace(found[0], f"{found[1]} 0;")
 
 
 def hidden_shown(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str]]:
     """A read shows bits that it should not."""
-    for number, line, found in _matching(rf"\((r_{view.ident}\S*) & \d+'h[0-9a-f]+\)", lines):
-        yield number, line.replace(found[0], found[1])
+    for number, line, found in _matching(r": r_data = \((r_\w+) & \d+'h[0-9a-f]+\);", lines):
+        yield number, line.replace(found[0], f": r_data = {found[1]};")
 
 
 def reserved_stores(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str]]:
@@ -204,6 +218,8 @@ def strobes_ignored(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int,
         yield number, line.replace("(strb == 4'hf)", "(|strb)")
 
 
+SHOWN = {"pulse-stays"}
+"""Faults of bits that no read would show: it shows them, too."""
 FAULTS: dict[str, Fault] = {
     fault.__name__.replace("_", "-"): fault
     for fault in (

@@ -4,8 +4,8 @@ What lives here: fixed Verilog text. It hands the rest ``write_now`` or ``read_n
 the address in words, and ``strb``, the bytes of it that are meant; with a write also ``w_data``. It takes ``r_data`` in the
 clock of ``read_now``.
 
-AXI4-Lite reads whole words. Where a bridge knows better (PCI Express has byte enables for reads too), ``s_axil_arstrb`` says which
-bytes a read wants; it goes with ``s_axil_araddr`` and is no signal of AXI4-Lite. Tie it to 4'hf where there is none.
+AXI4-Lite reads whole words. Where a bridge knows better (PCI Express has byte enables for reads too), ``s_axil_arstrb`` says
+which bytes a read wants; it goes with ``s_axil_araddr`` and is no signal of AXI4-Lite. Tie it to 4'hf where there is none.
 """
 
 from __future__ import annotations
