@@ -197,7 +197,7 @@ def _carry(queue: Queue, frames: list[bytes], pieces: int = 1) -> Steps[bool]:
             yield Inject(one)
     else:
         cut = [_cut(one, pieces) for one in frames]
-        slots: list[int] = []
+        slots = []
         for parts in cut:
             slots += yield from queue.offer(parts)
     for slot in slots:

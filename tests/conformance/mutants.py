@@ -1,8 +1,8 @@
 """Faults for the judge to find: devices that are almost the one described.
 
 Each mutant is a device with one fault in it and the honest description that it is judged by. Faults of three sorts live in
-three files: in what a device believes of its registers (``faulty_registers``), in the bank that executes them
-(``faulty_bank``), in the behaviour behind them (``faulty_model``). In here: what they have in common, and the trial.
+two files: in what a device believes of its registers (``faulty_registers``), in the code of the bank that executes them and
+of the behaviour behind them (``faulty_code``). In here: what they have in common, and the trial.
 """
 
 from __future__ import annotations

@@ -1,35 +1,54 @@
-"""Banks with one fault in their code: an operator turned, a constant off by one, a condition forced, a statement gone.
+"""Code with one fault in it: an operator turned, a constant off by one, a condition forced, a statement gone.
 
-The faults are made in the syntax tree of ``regmodel/bank.py`` and put into the running module function by function, by
-changing the code of the function and nothing else; so each is gone again behind its trial. They are judged on the
-description with every access and every kind of register, under both policies.
+The faults are made in the syntax tree of a module and put into the running one function by function, by changing the code
+of the function and nothing else; so each is gone again behind its trial. Whose functions: ``BANK`` (the bank that executes
+descriptions), judged on the description with every access and every kind of register; ``MODEL`` (what is behind the registers
+of an igb VF: interrupts, mailbox, queues), judged on igbvf.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
+import importlib
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from types import CodeType, FunctionType
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, TypeAlias
 
-from regmodel import bank
+from drivers.conformance import open_target
+from regmodel.catalogue import Description, Device
 from tests.conformance.bare import BareBanks
 from tests.conformance.mutants import Mutant
 from tests.support.every_kind import DESCRIPTION
 
-FUNCTIONS = (
-    "Cell.__init__", "Bank._build", "Bank._place", "Bank._build_window", "Bank._link", "Bank.read", "Bank.write",
-    "Bank._store", "Bank._apply", "Bank._after_read", "Bank._hits", "Bank._read_odd", "Bank._read_lanes", "Bank._write_odd",
-    "Bank.reset", "_Selected.__getitem__", "_Selected.__setitem__", "_is_word", "_reset_of",
-)  # fmt: skip
+BANK = {
+    "regmodel.bank": (
+        "Cell.__init__", "Bank._build", "Bank._place", "Bank._build_window", "Bank._link", "Bank.read", "Bank.write",
+        "Bank._store", "Bank._apply", "Bank._after_read", "Bank._hits", "Bank._read_odd", "Bank._read_lanes",
+        "Bank._write_odd", "Bank.reset", "_Selected.__getitem__", "_Selected.__setitem__", "_is_word", "_reset_of",
+    ),
+}  # fmt: skip
 """What decides how a register behaves. History, coverage, notices and saved state are no business of a judge of registers."""
+
+MODEL = {
+    "emulators.nics.igb.interrupts": (
+        "Interrupts.__init__", "Interrupts.cause", "Interrupts._eics_written", "Interrupts._changed", "Interrupts._route",
+        "Interrupts._allocated", "Interrupts._eitr_written", "Interrupts._evaluate", "Interrupts._due",
+        "Interrupts._expired", "Interrupts._signal", "Interrupts.reset",
+    ),
+    "emulators.nics.igb.mailbox": (
+        "VfMailbox.__init__", "VfMailbox._written", "VfMailbox.read_p2v", "VfMailbox.write_p2v", "VfMailbox.write",
+        "VfMailbox.pf_resets", "VfMailbox.pf_is_back", "VfMailbox.vf_resets",
+    ),
+    "emulators.nics.igb.vf": ("IgbVf._ctrl_written", "IgbVf.reset", "IgbVf._restart", "IgbVf.port_was_reset"),
+}  # fmt: skip
 
 SILENT = ("record", "ring", "observer", "notice", "reads", "writes", "ones", "zeros", "misses", "_noticed", "_complain", "_say",
           "_log_odd", "on_write", "on_read", "before_read", "now", "simple", "plain", "whole", "pair",
-          "partner", "_noticed", "hook", "low", "width_mask")  # fmt: skip
+          "partner", "_noticed", "hook", "low", "width_mask", "diagnose", "_tell", "counts", "log")  # fmt: skip
 """A statement that is about nothing but these is left alone: what it does cannot be seen through a register."""
 
 COMPARE: dict[type, type] = {
@@ -41,7 +60,8 @@ BINARY: dict[type, type] = {
     ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.Mod: ast.FloorDiv,
 }  # fmt: skip
 
-Change = Callable[[Any], None]
+Change: TypeAlias = Callable[[Any], None]
+Opener: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, Change]]:
@@ -121,47 +141,57 @@ def _find(tree: ast.Module, path: str) -> ast.FunctionDef:
     return next(n for n in body if isinstance(n, ast.FunctionDef) and n.name == name)
 
 
-def _code(tree: ast.Module, path: str) -> CodeType:
+def _code(tree: ast.Module, path: str, file: str) -> CodeType:
     """The code object of one function of a module that is compiled anew."""
-    code = compile(ast.fix_missing_locations(tree), bank.__file__, "exec")
+    code = compile(ast.fix_missing_locations(tree), file, "exec")
     for part in path.split("."):
         code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == part)
     return code
 
 
-def _function(path: str) -> FunctionType:
-    found: Any = bank
+def _function(module: ModuleType, path: str) -> FunctionType:
+    found: Any = module
     for part in path.split("."):
-        found = getattr(found, part)
+        found = inspect.getattr_static(found, part)
     assert isinstance(found, FunctionType)
     return found
 
 
 @contextmanager
-def _with_code(path: str, code: CodeType) -> Iterator[Any]:
-    function = _function(path)
+def _with_code(function: FunctionType, code: CodeType, opener: Opener) -> Iterator[Any]:
     honest = function.__code__
     function.__code__ = code
     try:
-        yield BareBanks(DESCRIPTION)
+        with opener() as target:
+            yield target
     finally:
         function.__code__ = honest
 
 
-def mutants() -> Iterator[Mutant]:
+def bank_mutants() -> Iterator[Mutant]:
+    """Of the bank."""
+    return _mutants("bank", BANK, DESCRIPTION, lambda: nullcontext(BareBanks(DESCRIPTION)))
+
+
+def model_mutants(device: Device) -> Iterator[Mutant]:
+    """Of the behaviour behind the registers."""
+    return _mutants("model", MODEL, device, lambda: open_target("inprocess", device))
+
+
+def _mutants(kind: str, where: Mapping[str, Sequence[str]], judged_by: Description, opener: Opener) -> Iterator[Mutant]:
     """Each function, each node, each change."""
-    source = ast.parse(inspect.getsource(bank))
-    for path in FUNCTIONS:
-        for index, what, change in _spots(_find(source, path)):
-            tree = copy.deepcopy(source)
-            function = _find(tree, path)
-            node = list(ast.walk(function))[index]
-            if change is None:
-                _Gone(node).visit(function)
-            else:
-                change(node)
-            yield Mutant("bank", f"{path} {what}", DESCRIPTION, _opener(path, _code(tree, path)))
-
-
-def _opener(path: str, code: CodeType) -> Callable[[], AbstractContextManager[Any]]:
-    return lambda: _with_code(path, code)
+    for name, functions in where.items():
+        module = importlib.import_module(name)
+        source = ast.parse(inspect.getsource(module))
+        for path in functions:
+            function = _function(module, path)
+            for index, what, change in _spots(_find(source, path)):
+                tree = copy.deepcopy(source)
+                faulty = _find(tree, path)
+                node = list(ast.walk(faulty))[index]
+                if change is None:
+                    _Gone(node).visit(faulty)
+                else:
+                    change(node)
+                code = _code(tree, path, str(module.__file__))
+                yield Mutant(kind, f"{path} {what}", judged_by, partial(_with_code, function, code, opener))
