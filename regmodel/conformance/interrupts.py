@@ -150,18 +150,16 @@ def _automatic(block: Block, vector: int) -> Steps[None]:
     yield from block.unmask(block.all)
     yield from block.raise_(block.all)
     yield from block.fires(block.all, "all causes set")
-    block.live.claim((yield from block.causes()) == block.all & ~bit, "is not the cause that its message cleared")
-    yield from block.raise_(bit)
+    yield from block.raise_(bit)  # before anything else is looked at: the message itself has to have cleared it
     yield from block.fires(bit, "cause set again, which its message cleared")
+    block.live.claim((yield from block.causes()) == block.all & ~bit, "is not the cause that its message cleared")
     yield from block.write(what.auto_clear, 0)
     yield from block.write(what.auto_mask, bit)
-    yield from block.causes()
     yield from block.raise_(block.all)
     yield from block.fires(block.all, "all causes set")
-    block.live.claim((yield from block.masks()) == block.all & ~bit, "is not the mask that its message cleared")
-    yield from block.causes()
     yield from block.raise_(bit)
     yield from block.fires(bit, "cause set by software, which takes auto-masking back")
+    block.live.claim((yield from block.masks()) == block.all & ~bit, "is not the mask that its message cleared")
 
 
 def _throttle(block: Block, vector: int) -> Steps[None]:

@@ -10,9 +10,10 @@ from functools import partial
 
 from regmodel.catalogue import Mailbox, Message
 from regmodel.conduct import Exchange, Talk
-from regmodel.conformance.accesses import Read, ResetPeer, Steps, Wait, Write
+from regmodel.conformance.accesses import Listen, Read, ResetPeer, Steps, Wait, Write
 from regmodel.conformance.bench import Bench
 from regmodel.conformance.checks import Checks, Test
+from regmodel.conformance.interrupts import Block
 from regmodel.conformance.live import Live, live, not_applicable
 from regmodel.registers import Register
 
@@ -233,6 +234,39 @@ def resets(bench: Bench) -> Checks:
         yield from _with_box(bench, name, work)
 
 
+def interrupts(bench: Bench) -> Checks:
+    """An answer raises the vector that the mailbox was given, and none when it was given none."""
+    name, talk, what = "mailbox.interrupts", bench.device.conduct.talk, bench.device.conduct.interrupts
+    vectors = getattr(bench.device, "msix_vectors", 0)
+    missing = list(
+        not_applicable(
+            name,
+            (what is not None and talk is not None and bool(talk.route[0]), "the description gives the mailbox no vector"),
+            (bench.abilities.interrupts, "the target has no interrupts"),
+        )
+    )
+    yield from missing
+    if missing or what is None or talk is None:
+        return
+
+    def work(box: Box) -> Steps[None]:
+        block = Block(box.live, what, vectors)
+        yield from block.quiet()
+        for vector in range(vectors):
+            yield from box.live.change(talk.route[1], 1)
+            yield from box.live.change(talk.route[0], vector)
+            yield from block.unmask(block.all)
+            yield from box.ask(talk.opening)
+            yield from block.fires(1 << vector, f"an answer through a mailbox with vector {vector}")
+            yield from block.causes()
+        yield from box.live.change(talk.route[1], 0)
+        yield from box.ask(talk.opening)
+        yield from block.fires(0, "an answer through a mailbox without a vector")
+        yield Listen(0)
+
+    yield from _with_box(bench, name, work)
+
+
 def messages(bench: Bench) -> Checks:
     """Every message in its accepted and refused forms, one that does not exist, and one before the opening."""
     talk = bench.device.conduct.talk
@@ -279,5 +313,6 @@ TESTS = (
     Test("mailbox_ownership", "one party at a time owns the memory", ownership),
     Test("mailbox_edges", "request, acknowledgement and answer are indicated once each", edges),
     Test("mailbox_resets", "resets of the peer are indicated", resets),
+    Test("mailbox_interrupts", "what the peer says raises the mailbox's vector", interrupts),
     Test("mailbox_messages", "every message is answered as it should be", messages),
 )

@@ -32,7 +32,7 @@ def _pf(function: str) -> tuple[Reading, ...]:
 
 TALK = Talk(
     mailbox="mailbox", own="vfu", others="pfu", request="req", acknowledge="ack", arrived="pfsts", taken="pfack",
-    in_reset="rsti", was_reset="rstd",
+    in_reset="rsti", was_reset="rstd", route=("ivar_misc.int_alloc", "ivar_misc.int_alloc_val"),
     # whether it is granted depends on whether the host gave the VF an address: ack or nack, but it is an answer
     opening=Exchange("reset", "reset", {}, {}, _pf("igb_vf_reset_msg")),
     unheard=Exchange("set_lpe", "set_lpe", {"max_frame_size": 1522}, GRANTED, _pf("igb_rcv_msg_from_vf, CTS")),

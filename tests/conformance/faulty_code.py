@@ -35,16 +35,16 @@ BANK = {
 
 MODEL = {
     "emulators.nics.igb.interrupts": (
-        "Interrupts.__init__", "Interrupts.cause", "Interrupts._eics_written", "Interrupts._changed", "Interrupts._route",
-        "Interrupts._allocated", "Interrupts._eitr_written", "Interrupts._evaluate", "Interrupts._due",
-        "Interrupts._expired", "Interrupts._signal", "Interrupts.reset",
+        "Interrupts.cause", "Interrupts._eics_written", "Interrupts._changed", "Interrupts._route",
+        "Interrupts._evaluate", "Interrupts._due", "Interrupts._signal",
     ),
     "emulators.nics.igb.mailbox": (
-        "VfMailbox.__init__", "VfMailbox._written", "VfMailbox.read_p2v", "VfMailbox.write_p2v", "VfMailbox.write",
-        "VfMailbox.pf_resets", "VfMailbox.pf_is_back", "VfMailbox.vf_resets",
+        "VfMailbox.__init__", "VfMailbox._written", "VfMailbox.write_p2v", "VfMailbox.write", "VfMailbox.pf_resets",
+        "VfMailbox.pf_is_back",
     ),
-    "emulators.nics.igb.vf": ("IgbVf._ctrl_written", "IgbVf.reset", "IgbVf._restart", "IgbVf.port_was_reset"),
+    "emulators.nics.igb.vf": ("IgbVf._ctrl_written", "IgbVf.reset", "IgbVf._restart"),
 }  # fmt: skip
+"""Causes that get lost, indications that are not latched, resets that stop half-way: statements gone and conditions forced."""
 
 SILENT = ("record", "ring", "observer", "notice", "reads", "writes", "ones", "zeros", "misses", "_noticed", "_complain", "_say",
           "_log_odd", "on_write", "on_read", "before_read", "now", "simple", "plain", "whole", "pair",
@@ -175,7 +175,8 @@ def bank_mutants() -> Iterator[Mutant]:
 
 def model_mutants(device: Device) -> Iterator[Mutant]:
     """Of the behaviour behind the registers."""
-    return _mutants("model", MODEL, device, lambda: open_target("inprocess", device))
+    every = _mutants("model", MODEL, device, lambda: open_target("inprocess", device))
+    return (m for m in every if m.name.endswith((" is gone", " always", " never")))
 
 
 def _mutants(kind: str, where: Mapping[str, Sequence[str]], judged_by: Description, opener: Opener) -> Iterator[Mutant]:
