@@ -87,17 +87,20 @@ class Replay(Transport):
         decoder = Decoder(device)
         self._script: Script = Tolerant(recording, decoder) if tolerant else Strict(recording, decoder)
         self._bars: dict[int, WrappedBar] = {}
-        self._over = False
-        """Closed, or at variance with the recording: nothing is compared any more."""
+        self._closed = False
+        self._mismatch: str | None = None
+        """What was first found, told again by all that the driver does after it, so that his cleaning up does not hide it."""
 
     def call(self, verb: str, arguments: tuple[Any, ...]) -> Any:
-        """What the recording answers. Raises ``ReplayMismatch`` once, and ``UsageError`` after the end."""
-        if self._over:
-            raise UsageError(f"{self.name} has been closed, or does not match; open it again")
+        """What the recording answers. Raises ``ReplayMismatch``, and ``UsageError`` after the end."""
+        if self._closed:
+            raise UsageError(f"{self.name} has been closed")
+        if self._mismatch is not None:
+            raise ReplayMismatch(self._mismatch)
         try:
             return self._script.call(verb, arguments)
-        except ReplayMismatch:
-            self._over = True
+        except ReplayMismatch as mismatch:
+            self._mismatch = str(mismatch)
             raise
 
     def config_read(self, offset: int, size: int) -> int:
@@ -107,7 +110,7 @@ class Replay(Transport):
         self.call("config_write", (offset, size, value))
 
     def bar(self, index: int) -> MappedBar:
-        if index not in self._bars or self._over:
+        if index not in self._bars or self._closed:
             self._bars[index] = WrappedBar(self, index, self.call("bar", (index,)))
         return self._bars[index]
 
@@ -145,16 +148,21 @@ class Replay(Transport):
         self.call("sleep", (seconds,))
 
     def close(self) -> None:
-        """Raises ``ReplayMismatch`` when the recording goes on."""
-        if not self._over:
-            self.call("close", ())
-            self._over = True
+        """Raises ``ReplayMismatch`` when the recording goes on; harmless after another one, and the second time."""
+        if self._closed:
+            return
+        try:
+            if self._mismatch is None:
+                self.call("close", ())
+        finally:
+            self._closed = True
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._over |= kind is not None  # what the driver did not do for that reason is no news
+        if kind is not None:
+            self._closed = True  # what the driver did not do for that reason is no news
         self.close()
 
 

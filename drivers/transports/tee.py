@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final, Self, TypeVar
 
 from drivers.errors import DeviceTimeout, Difference
@@ -30,7 +30,7 @@ from drivers.transports.rules import Rule, Rules
 from drivers.transports.tee_memory import PAUSE, Finding, TeeBuffer, TeeMemory
 from drivers.transports.wrapped import WrappedBar
 from regmodel.catalogue import Device
-from regmodel.errors import RegmodelError
+from regmodel.errors import RegmodelError, UsageError
 from regmodel.function import Irq
 
 T = TypeVar("T")
@@ -78,7 +78,8 @@ class Tee(Transport):
         self._fired: set[int] = set()
         """Vectors that only theirs has signalled."""
         self._behind = theirs.now() - ours.now()
-        self._open = True
+        self._stopped = False
+        """Nothing is compared any more."""
         self.accepted: list[Finding] = []
         self.unmatched: list[int] = []
 
@@ -122,11 +123,13 @@ class Tee(Transport):
         return ours
 
     def differ(self, finding: Finding) -> None:
-        """Stop at a difference, unless it is accepted. Raises ``Difference``."""
+        """Stop at a difference, unless it is accepted. Raises ``Difference``, once: the driver may still clean up."""
+        if self._stopped:
+            return
         if self._accept is not None and self._accept(finding):
             self.accepted.append(finding)
             return
-        self._open = False
+        self._stopped = True
         difference = Difference(f"{finding.text} (ours is {self._ours.name}, theirs {self._theirs.name})")
         difference.add_note("the last calls, oldest first:")
         for verb, arguments, *result in self._history:
@@ -283,7 +286,7 @@ class Tee(Transport):
 
     def grace_end(self) -> float:
         """When who is late from now on is too late."""
-        return self._ours.now() + self._grace
+        return self._ours.now() + (0.0 if self._stopped else self._grace)
 
     def sleep(self, seconds: float) -> None:
         self.pass_time(seconds)
@@ -302,10 +305,10 @@ class Tee(Transport):
     def close(self) -> None:
         """Compare what is left, and close both. Raises ``Difference``."""
         try:
-            if self._open:
+            if not self._stopped:
                 self._compare_end()
         finally:
-            self._open = False
+            self._stopped = True
             self._ours.close()
             self._theirs.close()
 
@@ -330,9 +333,24 @@ class Tee(Transport):
             self.close()
             return
         try:
-            if issubclass(kind, DeviceTimeout) and self._open:
+            if issubclass(kind, DeviceTimeout):
                 self.finish_poll()  # the driver gave up on ours: theirs may have gone on
         finally:
-            self._open = False
+            self._stopped = True
             with suppress(RegmodelError):  # what is in flight says more
                 self.close()
+
+
+def open(rest: str, device: Device, *, exclude: Iterable[str] = (), grace: float = 0.25) -> Tee:
+    """``tee:OURS,THEIRS``, each as behind ``--via``. Raises ``UsageError``."""
+    from drivers.transports.opening import open_transport
+
+    first, comma, second = rest.partition(",")
+    if not (first and comma and second):
+        raise UsageError(f"--via tee:{rest}: write it as tee:OURS,THEIRS, each as behind --via")
+    with ExitStack() as opened:
+        ours = opened.enter_context(open_transport(first, device))
+        theirs = opened.enter_context(open_transport(second, device))
+        tee = Tee(ours, theirs, device, exclude=exclude, grace=grace)
+        opened.pop_all()
+    return tee

@@ -15,9 +15,11 @@ from drivers.transports.capabilities import BUS_MASTER, COMMAND, MEMORY_SPACE
 from drivers.transports.in_process import InProcess
 from drivers.transports.tee import Finding, Tee
 from emulators.alone import Alone, open_functions
+from regmodel.access import OnRead
 from regmodel.bank import Cause, Path
 from regmodel.devices.igbvf import IGBVF
 from regmodel.errors import UsageError
+from regmodel.registers import Register, Status
 from tests.drivers.transports.contract import DMA_GO, DMA_LOW, MESSAGE, SCRATCH, Bench, Contract, ring_of
 from tests.drivers.transports.test_record_replay import OPERATIONS, dma_session, perform
 from tests.emulators.pci import testdevice
@@ -263,6 +265,19 @@ def test_wide_reads_are_compared_register_by_register(open_two: Callable[..., Tw
         two.tee.config_read(8, 4)
 
 
+def test_a_difference_is_not_hidden_by_cleaning_up(two: Two) -> None:
+    """The driver goes on with both, and nothing more is compared."""
+    two.theirs["srrctl"].set(rdmts=1)
+    two.theirs["status"].set(fd=0)
+    with pytest.raises(Difference, match=r"read srrctl\[0\]"), two.tee:
+        try:
+            two.dev.srrctl[0].read()
+        finally:
+            two.dev.status.read()
+            two.dev.rdt[0].write(3)
+    assert two.ours["rdt"].value == two.theirs["rdt"].value == 3
+
+
 # -- memory and interrupts
 
 
@@ -372,3 +387,61 @@ def test_the_whole_session(open_two: Callable[..., Two]) -> None:
     with two.tee:
         result, memory, fired, _ = dma_session(two.tee)  # type: ignore[misc]
     assert (result, fired) == (1, [2]) and isinstance(memory, bytes) and memory[:2] == b"\xed\xfe"
+
+
+class Flipping:
+    """A ``Function`` of which reads at one offset of BAR 0 come with some bits turned over."""
+
+    def __init__(self, function: Any) -> None:
+        self._function, self.offset, self.mask = function, -1, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+    def region_read(self, index: int, offset: int, size: int) -> int:
+        value: int = self._function.region_read(index, offset, size)
+        return value ^ self.mask if index == 0 and offset == self.offset else value
+
+
+def test_every_bit_that_is_wrong_is_found() -> None:
+    """Each bit of each register of the VF, one at a time; but for events, which are compared at the end, and what runs free."""
+    pair = [open_functions(IGBVF, clock="manual") for _ in range(2)]
+    flipping = Flipping(pair[1].function)
+    ours, theirs = InProcess(pair[0].function, pair[0]), InProcess(flipping, pair[1])
+    tee = Tee(ours, theirs, IGBVF, grace=0.002, accept=lambda finding: True)
+    tee.config_write(COMMAND, 2, MEMORY_SPACE | BUS_MASTER)
+    bar, free = tee.bar(0), IGBVF.conduct.free_running
+    for name in ("v2pmailbox", "eicr"):  # what stands there from the start is no matter
+        bar.read(IGBVF.bars[0].entries[name].offsets[0], 4)
+    bits = 0
+    for path, _, offset, entry in IGBVF.bars[0].placed():
+        if not isinstance(entry, Register) or entry.status is not Status.IMPLEMENTED:
+            continue
+        name = path.partition("[")[0]
+        for f in entry.fields:
+            if f.access.onread is OnRead.CLEAR:
+                continue
+            for bit in range(f.lsb, f.msb + 1):
+                flipping.offset, flipping.mask = offset, 1 << bit
+                tee.accepted.clear()
+                bar.read(offset, 4)
+                tee.finish_poll()
+                known = [] if {name, f"{name}.{f.name}"} & {*free} else [(path, 1 << bit)]
+                assert [(found.where, found.mask) for found in tee.accepted] == known, f"{path}.{f.name}"
+                bits += bool(known)
+    assert bits > 1500
+    for card in pair:
+        card.close()
+
+
+def test_from_the_command_line() -> None:
+    from drivers.transports import tee
+
+    with tee.open("inprocess,inprocess", IGBVF) as both:
+        both.config_write(COMMAND, 2, MEMORY_SPACE | BUS_MASTER)
+        assert both.name == "tee of inprocess and inprocess" and both.bar(0).read(8, 4) & 2
+    for wrong in ("", "inprocess", "inprocess,", ",inprocess"):
+        with pytest.raises(UsageError, match="write it as tee:OURS,THEIRS"):
+            tee.open(wrong, IGBVF)
+    with pytest.raises(UsageError, match="no such transport"):
+        tee.open("inprocess,carrier:pigeon", IGBVF)
