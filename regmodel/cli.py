@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"regmodel: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except RegmodelError as error:
-        print(f"regmodel: {error}", file=sys.stderr)
+        print("\n".join([f"regmodel: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         raise SystemExit(error.status) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
