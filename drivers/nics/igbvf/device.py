@@ -28,7 +28,7 @@ from regmodel.errors import UsageError
 RESET_TIME = 3.0
 """Seconds for a PF to come out of reset. Linux gives up after 200 times 5 us and tries again later (``e1000_reset_hw_vf``)."""
 LOOK = 1e-3
-"""Seconds between two looks at RSTI and RSTD."""
+"""Seconds between two looks at RSTI and RSTD, and after a reset that nobody answers."""
 STOP_TIME = 0.01
 """Seconds in which queues that were disabled come to rest (netdev.c ``igbvf_down``)."""
 HASHES = 30
@@ -193,18 +193,21 @@ class IgbVf(EthDev):
             for sender in self._senders:
                 sender.stop()
             self.transport.sleep(STOP_TIME)
-            self._watch()
+            self._link()
+            if not self.reset_needed:
+                self.statistics.update()
         except BaseException:
             self._abandon()
             raise
         self._release()
 
     def _abandon(self) -> None:
-        """Stop everything at once, by CTRL.RST, which needs nobody to answer."""
+        """Stop everything at once, by CTRL.RST, which needs nobody to answer; DMA that is under way may end."""
         try:
             if self._interrupts is not None:
                 self._interrupts.forget()
             self.registers.ctrl.write(rst=1)
+            self.transport.sleep(LOOK)
         finally:
             self._release()
 

@@ -151,7 +151,8 @@ class ReceiveQueue:
             text = f"the pool has {self._pool.available} free buffers and receive queue {q} takes {self._count}: make it larger"
             raise UsageError(text)
         self._refill(self._count - head)
-        self._refill(head)
+        if head:
+            self._refill(head)
         self._store_tail((head or self._count) - 1)
 
     def stop(self) -> None:
