@@ -133,6 +133,8 @@ class FirmwareTarget:
                     reached.enable_irqs(count)
             case do.Fired(seconds):
                 return sum(1 << vector for vector in reached.wait_irq(seconds))
+            case do.Now():
+                return round(reached.now() * 1e6)
             case do.Allocate() | do.Store() | do.Load():
                 return self._in_memory(access)
             case _:
