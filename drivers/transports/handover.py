@@ -1,8 +1,9 @@
 """Memory between a driver and a device that somebody watches: the driver's copy, and what the device's is known to hold.
 
 A watcher must see exactly what the driver sees. On memory that a device writes at any time two looks may differ, so the
-driver is given memory of its own, as Linux' swiotlb does, and every hand-over copies. Only bytes that changed are copied:
-a ring that is handed over whole does not undo what the device has written into it meanwhile.
+driver is given memory of its own, as Linux' swiotlb does, and every hand-over copies. To the device goes all that is handed
+over, because the driver says that it has written these bytes; from it come only bytes that the device has changed, so that
+what the driver has written meanwhile and not handed over yet stays.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ class Handed:
         return offset, end
 
     def given(self, first: int, end: int) -> list[Change]:
-        """What the driver has changed from ``first`` to ``end``; known from now on."""
-        changed = changes(self.known[first:end], bytes(self.view[first:end]), first)
-        for at, data in changed:
-            self.known[at : at + len(data)] = data
+        """What the driver has changed from ``first`` to ``end`` of what was known; known from now on."""
+        now = bytes(self.view[first:end])
+        changed = changes(self.known[first:end], now, first, gap=3)
+        self.known[first:end] = now
         return changed
 
     def taken(self, changed: list[Change]) -> None:

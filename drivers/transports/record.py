@@ -33,8 +33,7 @@ class RecordedBuffer(Handed):
         changed = self.given(first, end)
 
         def hand_over() -> None:
-            for at, data in changed:
-                self._inner.view[at : at + len(data)] = data
+            self._inner.view[first:end] = self.known[first:end]
             self._inner.sync_for_device(first, end - first)
 
         self._owner.call("to_device", (self.iova, first, end - first, to_json(changed)), hand_over)

@@ -59,8 +59,7 @@ class TeeBuffer(Handed):
         changed = self.given(first, end)
         self._owner.tell("to_device", (self.iova, first, end - first, changed))
         for buffer in (self.ours, self.theirs):
-            for at, data in changed:
-                buffer.view[at : at + len(data)] = data
+            buffer.view[first:end] = self.known[first:end]
             buffer.sync_for_device(first, end - first)
 
     def sync_for_cpu(self, offset: int = 0, size: int | None = None) -> None:
