@@ -7,7 +7,7 @@ In here: from the suite's small objects to calls of ``drivers.transports.Transpo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from importlib.metadata import entry_points
 from types import TracebackType
@@ -18,6 +18,7 @@ from drivers.transports import DmaBuffer, Transport
 from drivers.transports.capabilities import BUS_MASTER, COMMAND, has_flr
 from regmodel.catalogue import Device
 from regmodel.conformance import accesses as do
+from regmodel.conformance.checks import Test
 from regmodel.conformance.outcomes import Report
 from regmodel.conformance.places import DECODING, Abilities
 from regmodel.conformance.suite import TESTS, judge, select
@@ -66,7 +67,7 @@ class TransportTarget:
         """``world`` is what holds the device, where that is this process: its registers can be seen from behind, its PF
         reset, frames put on its wire. ``peer``: the PF has a driver."""
         function = world.function if world is not None else None
-        self.name, self._transport, self._world = transport.name, transport, world
+        self.name, self.transport, self._world = transport.name, transport, world
         self._reset_cause, self._function = reset_cause, function
         self._hardware = Hardware(function) if function is not None else None
         self._bars: dict[int, Any] = {}
@@ -105,7 +106,7 @@ class TransportTarget:
 
     def _bar(self, index: int) -> Any:
         if index not in self._bars:
-            self._bars[index] = self._transport.bar(index)
+            self._bars[index] = self.transport.bar(index)
         return self._bars[index]
 
     def _read(self, access: do.Read) -> int:
@@ -119,17 +120,17 @@ class TransportTarget:
             buffer.free()
         self._memory.clear()
         if access.cause is self._reset_cause:
-            self._transport.reset()
+            self.transport.reset()
         else:
-            self._transport.disable_irqs()
+            self.transport.disable_irqs()
             assert self._function is not None
             self._function.reset(access.cause)
         self._decode()
 
     def _decode(self) -> None:
         """Let BARs answer."""
-        command = self._transport.config_read(COMMAND, 2)
-        self._transport.config_write(COMMAND, 2, command & ~BUS_MASTER | DECODING)
+        command = self.transport.config_read(COMMAND, 2)
+        self.transport.config_write(COMMAND, 2, command & ~BUS_MASTER | DECODING)
 
     # -- the hardware's side
 
@@ -151,18 +152,18 @@ class TransportTarget:
     # -- memory and interrupts
 
     def _listen(self, access: do.Listen) -> None:
-        self._transport.disable_irqs()
+        self.transport.disable_irqs()
         if access.count:
             self._master()
-            self._transport.enable_irqs(access.count)
+            self.transport.enable_irqs(access.count)
 
     def _master(self) -> None:
-        command = self._transport.config_read(COMMAND, 2)
-        self._transport.config_write(COMMAND, 2, command | BUS_MASTER)
+        command = self.transport.config_read(COMMAND, 2)
+        self.transport.config_write(COMMAND, 2, command | BUS_MASTER)
 
     def _allocate(self, access: do.Allocate) -> int:
         self._master()
-        buffer = self._transport.alloc(access.size)
+        buffer = self.transport.alloc(access.size)
         self._memory.append(buffer)
         return buffer.iova
 
@@ -185,7 +186,7 @@ class TransportTarget:
     def close(self) -> None:
         """Let go of the transport."""
         with suppress(DeviceGone):
-            self._transport.close()
+            self.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -232,8 +233,13 @@ def _in_process(device: Device, **options: Any) -> TransportTarget:
     raise NotSupported(f"no device models are installed (entry point 'model' of group {MODELS}): install all of regmodel")
 
 
+def judge_target(target: Judged, device: Device, tests: Sequence[Test] = TESTS, needless: bool = False) -> Report:
+    """Judge what is open. ``tests`` and ``needless`` as for ``suite.judge``."""
+    return do.run(judge(device, target.abilities, target=target.name, tests=tests, needless=needless), target)
+
+
 def judge_via(via: str, device: Device, *, tests: Iterable[str] = (), needless: bool = False, **options: Any) -> Report:
-    """Open what ``via`` names and judge it. ``tests`` and ``needless`` as for ``suite.judge``."""
+    """Open what ``via`` names and judge it by the tests of these names (all, if there are none)."""
     chosen = select(TESTS, tests)
     with open_target(via, device, **options) as target:
-        return do.run(judge(device, target.abilities, target=target.name, tests=chosen, needless=needless), target)
+        return judge_target(target, device, chosen, needless)

@@ -75,7 +75,7 @@ class Bench:
 
     def write_at(self, file: int, offset: int, size: int, value: int) -> Steps[None]:
         """One write access, and what it sets going."""
-        if file != CONFIG_REGION and size not in self.abilities.sizes:
+        if file != CONFIG_REGION and size not in self.abilities.writes:
             yield from self.write_at(file, offset, size // 2, value & (1 << 4 * size) - 1)
             yield from self.write_at(file, offset + size // 2, size // 2, value >> 4 * size)
             return

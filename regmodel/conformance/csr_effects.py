@@ -153,7 +153,7 @@ def _walk(bench: Bench, place: Place) -> Steps[None]:
     for bit in range(8 * unit):
         yield from bench.write_at(place.file, place.offset, unit, 1 << bit)
         yield from bench.read_at(place.file, place.offset, unit)
-    if unit == 4 and 1 in bench.abilities.sizes:
+    if unit == 4 and 1 in bench.abilities.writes:
         for at in places[:4]:
             for byte in range(4):
                 yield from bench.write_at(place.file, at + byte, 1, 0xA0 + byte)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from regmodel.conformance.accesses import Steps
 from regmodel.conformance.bench import Bench
@@ -11,15 +12,17 @@ from regmodel.conformance.outcomes import Outcome
 from regmodel.conformance.places import Place
 from regmodel.function import CONFIG_REGION
 
+Spots: TypeAlias = list[tuple[int, int]]
+"""Accesses by (offset, size), in bytes."""
 LANES = 0xA5C3965A3CE17887
 """No two bytes of it are alike, and none is like its inverse in another place."""
 
 
-def _fits(bench: Bench, place: Place, offset: int, size: int) -> bool:
-    """The target can carry the access, and it disturbs nothing that is held."""
+def _fits(bench: Bench, place: Place, offset: int, size: int, sizes: frozenset[int]) -> bool:
+    """The target can carry the access; ``sizes`` are those of its BARs."""
     if place.file == CONFIG_REGION:
         return size <= 4 and not offset % size
-    if size not in bench.abilities.sizes or (offset % size and not bench.abilities.unaligned):
+    if size not in sizes or (offset % size and not bench.abilities.unaligned):
         return False
     return offset >= 0 and offset + size <= bench.ground.files[place.file].size
 
@@ -44,11 +47,11 @@ def legal(bench: Bench, file: int, offset: int, size: int, value: int) -> int | 
     return value & (1 << 8 * size) - 1
 
 
-def _odd_accesses(bench: Bench, place: Place) -> Iterator[tuple[int, int]]:
+def _odd_accesses(bench: Bench, place: Place, sizes: frozenset[int]) -> Iterator[tuple[int, int]]:
     """Every (offset, size) that touches the place and is not exactly it."""
     for size in (1, 2, 4, 8):
         for offset in range(place.offset - size + 1, place.offset + place.size):
-            if (offset, size) != (place.offset, place.size) and _fits(bench, place, offset, size):
+            if (offset, size) != (place.offset, place.size) and _fits(bench, place, offset, size, sizes):
                 yield offset, size
 
 
@@ -58,24 +61,25 @@ def access_width(bench: Bench) -> Checks:
         if skip := closed(bench, "csr_access_width", place):
             yield skip
             continue
-        odd = list(_odd_accesses(bench, place))
-        if not odd:
+        reads = list(_odd_accesses(bench, place, bench.abilities.sizes))
+        writes = list(_odd_accesses(bench, place, bench.abilities.writes))
+        if not reads and not writes:
             yield Skip(place.path, "the target carries accesses of no other width", Outcome.NOT_APPLICABLE)
             continue
 
-        def steps(place: Place = place, odd: list[tuple[int, int]] = odd) -> Steps[None]:
+        def steps(place: Place = place, reads: Spots = reads, writes: Spots = writes) -> Steps[None]:
             if place.writable:
                 yield from bench.write(place, LANES)
-            for offset, size in odd:
+            for offset, size in reads:
                 yield from bench.read_at(place.file, offset, size)
-            for offset, size in odd:
+            for offset, size in writes:
                 value = legal(bench, place.file, offset, size, ~LANES)
                 if value is not None:
                     yield from bench.write_at(place.file, offset, size, value)
                     yield from bench.read(place)
                     if place.writable:
                         yield from bench.write(place, LANES)
-            touched = {p for offset, size in odd for p in _met(bench, place.file, offset, size)}
+            touched = {p for offset, size in writes for p in _met(bench, place.file, offset, size)}
             for other in sorted(touched, key=lambda p: p.offset):
                 if other.stores and other.writable and not bench.ground.virtual(other):
                     yield from bench.write_at(other.file, other.offset, other.size, other.legal(other.reset))

@@ -47,6 +47,8 @@ class Abilities:
     """Nothing is behind the registers: what hardware writes, the judge writes."""
     sizes: frozenset[int] = ACCESS_SIZES
     """Bytes of an access that it can carry to a BAR."""
+    write_sizes: frozenset[int] | None = None
+    """The same for writes; None where they do not differ."""
     unaligned: bool = False
     files: frozenset[int] | None = None
     """The BARs (and 7, configuration space) that it reaches; None for all."""
@@ -58,6 +60,11 @@ class Abilities:
     """The next access may depend on the last answer."""
     virtualised: Mapping[str, str] = field(default_factory=dict)
     """What somebody else answers, and who: keys are CONFIG, BARS, COMMAND, MSI, MSIX_TABLE."""
+
+    @property
+    def writes(self) -> frozenset[int]:
+        """Bytes of a write that it can carry to a BAR."""
+        return self.sizes if self.write_sizes is None else self.write_sizes
 
 
 @dataclass(frozen=True)
@@ -216,10 +223,6 @@ class Ground:
             if e.test in (test, "*") and e.register == place.name:
                 return e.why
         return ""
-
-    def carries(self, place: Place) -> bool:
-        """The target can access the place whole, in one access."""
-        return place.file == CONFIG_REGION or place.size in self.abilities.sizes or isinstance(place.entry, Window)
 
     def virtual(self, place: Place) -> str:
         """Who answers for a place in the device's stead; empty if nobody does."""

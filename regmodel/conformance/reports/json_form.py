@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from regmodel.conformance.outcomes import Finding, Report
+from regmodel.conformance.outcomes import Answer, Finding, Outcome, Report, Row
+from regmodel.errors import UsageError
 
 VERSION = 1
 
@@ -45,3 +46,27 @@ def _finding(finding: Finding) -> dict[str, Any]:
 def text(report: Report) -> str:
     """Indented by one."""
     return json.dumps(document(report), indent=1) + "\n"
+
+
+def load(written: str) -> Report:
+    """The report that ``text`` wrote. Raises ``UsageError`` when it is none of ours."""
+    try:
+        found = json.loads(written)
+        if found["version"] != VERSION:
+            raise UsageError(f"the report is of version {found['version']}, not {VERSION}")
+        report = Report(found["device"], found["target"], seconds=found["seconds"], stopped=found["stopped"])
+        report.remarks = list(found["remarks"])
+        for row in found["rows"]:
+            findings = tuple(_as_finding(finding) for finding in row["findings"])
+            outcome = Outcome(row["outcome"])
+            report.add(
+                Row(row["test"], row["register"], outcome, row["reason"], findings, tuple(row["notes"]), row["seconds"])
+            )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"this is no report of `regmodel conform --json`: {error}") from error
+    return report
+
+
+def _as_finding(found: dict[str, Any]) -> Finding:
+    answer = Answer(**found["answer"]) if found["answer"] else None
+    return Finding(found["register"], found["what"], found["after"], answer, found["fields"])
