@@ -22,10 +22,12 @@ from drivers.mempool import Mempool
 from drivers.nics import driver_for
 from drivers.transports.opening import open_transport
 from drivers.transports.record import Record
+from drivers.transports.tee import Finding, Tee
 from regmodel.catalogue import find
 from regmodel.errors import RegmodelError
 
 BURST = 32
+GRACE = 2.0  # seconds by which one of two devices may be late; less than any that the driver waits
 ARP, IPV4, ICMP = 0x0806, 0x0800, 1
 Answer = Callable[[bytes], bytes | None]
 
@@ -40,29 +42,48 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20, help="frames to answer, or pings to send")
     parser.add_argument("--size", type=int, default=56, help="octets of data in a ping")
     parser.add_argument("--seconds", type=float, default=30.0, help="give up after so long")
+    parser.add_argument("--interrupts", action="store_true", help="wait for packets by interrupt")
+    parser.add_argument("--tour", action="store_true", help="ask the PF for everything first")
     parser.add_argument("--record", help="write what happens to this file")
+    parser.add_argument("--against", help="drive a second device in lock-step, by this transport, and tell how they differ")
     wanted = parser.parse_args()
     try:
-        device = find(wanted.device)
+        device, judge = find(wanted.device), Judge()
         transport = open_transport(wanted.via, device)
         if wanted.record:
             transport = Record(transport, device, wanted.record)
+        if wanted.against:
+            transport = Tee(transport, open_transport(wanted.against, device), device, grace=GRACE, accept=judge)
         with transport, driver_for(device)(transport, device) as port:
-            Station(port, wanted).run()
+            Station(port, wanted, judge).run()
     except RegmodelError as error:
         print(f"station: {error}", file=sys.stderr)
         return error.status
     return 0
 
 
+class Judge:
+    """Tells how two devices in lock-step differ, and in which phase; what to make of it is the test's to say."""
+
+    phase = "start"
+
+    def __call__(self, finding: Finding) -> bool:
+        say({"phase": self.phase, "at": finding.where, "ours": plain(finding.ours), "theirs": plain(finding.theirs)})
+        return True
+
+
+def plain(value: object) -> str:
+    return f"{value:#x}" if isinstance(value, int) else value.hex() if isinstance(value, bytes) else str(value)
+
+
 class Station:
     """One port that sends and receives frames as bytes."""
 
-    def __init__(self, port: EthDev, wanted: argparse.Namespace) -> None:
-        self.port, self.wanted = port, wanted
+    def __init__(self, port: EthDev, wanted: argparse.Namespace, judge: Judge) -> None:
+        self.port, self.wanted, self.judge = port, wanted, judge
         self.pool = Mempool(port.transport, 512)
         self._out = np.empty(BURST, np.intp)
-        self.received = self.sent = 0
+        self.received = self.sent = self.woken = 0
         self._heard = hashlib.sha256()
         port.configure()
         port.rx_queue_setup(0, self.pool, 128)
@@ -71,17 +92,23 @@ class Station:
         port.link_wait(10)
 
     def run(self) -> None:
+        tour = self.tour() if self.wanted.tour else {}
+        self.judge.phase = "traffic"
         say({"ready": self.port.mac_addr.hex(":")})
-        result = getattr(self, self.wanted.mode)()
+        result = tour | getattr(self, self.wanted.mode)()
         end = self.port.transport.now() + 5
         while self.pool.available + 127 < self.pool.count and self.port.transport.now() < end:  # what was sent has left
             self.port.tx_done_cleanup(0)
             self.port.transport.sleep(0.001)
+        if self.wanted.tour:
+            self.judge.phase = "reset after traffic"
+            self.port.reset()
+        self.judge.phase = "end"
         stats = self.port.stats()
         self.port.stop()
         say({**result, "received": self.received, "sent": self.sent, "ipackets": stats.ipackets, "opackets": stats.opackets,
              "ibytes": stats.ibytes, "obytes": stats.obytes, "missing": self.pool.count - self.pool.available,
-             "sha256": self._heard.hexdigest()})  # fmt: skip
+             "woken": self.woken, "sha256": self._heard.hexdigest()})  # fmt: skip
 
     # -- frames
 
@@ -94,6 +121,8 @@ class Station:
             if now >= look:
                 self.port.watch()
                 look = now + 1
+            if self.wanted.interrupts:
+                self.port.rx_intr_enable(0)
             count = self.port.rx_burst(0, self._out)
             contents = [self.pool.content(packet) for packet in self._out[:count].tolist()]
             self.pool.free(self._out[:count])
@@ -101,7 +130,9 @@ class Station:
             for frame in contents:
                 self._heard.update(frame)
                 yield frame
-            if not count:
+            if not count and self.wanted.interrupts:
+                self.woken += len(self.port.intr_wait(1.0)[0])
+            elif not count:
                 transport.sleep(0.002)
 
     def send(self, frame: bytes) -> None:
@@ -112,6 +143,30 @@ class Station:
         self.sent += 1
 
     # -- modes
+
+    def tour(self) -> dict[str, Any]:
+        """Ask the PF for everything that a VF may ask for, and start over; what came of each."""
+        port = self.port
+        requests: dict[str, Callable[[], object]] = {
+            "multicast list": lambda: port.mc_addr_list_set([bytes.fromhex("01005e000105"), bytes.fromhex("333300000001")]),
+            "VLAN": lambda: port.vlan_filter(100),
+            "VLAN gone": lambda: port.vlan_filter(100, False),
+            "all multicast": lambda: port.allmulticast_set(True),
+            "promiscuous": lambda: port.promiscuous_set(True),
+            "another address": lambda: port.mac_addr_add(bytes.fromhex("020000000099")),
+            "address": lambda: port.mac_addr_set(bytes.fromhex("020000000098")),
+            "MTU": lambda: port.mtu_set(9000),
+            "statistics": lambda: (port.xstats(), None)[1],
+            "reset": lambda: (port.reset(), port.link_wait(10))[0],
+        }
+        answers = {}
+        for name, ask in requests.items():
+            self.judge.phase = name
+            try:
+                answers[name] = ask()
+            except RegmodelError as error:
+                answers[name] = type(error).__name__
+        return {"tour": answers}
 
     def echo(self) -> dict[str, Any]:
         """Frames to us go back to their sender with the octets behind the EtherType reversed."""

@@ -36,16 +36,20 @@ class GuestStation:
         self.vm.on_failure("station", lambda folder: (folder / "station.txt").write_text("".join(self._said())))
         self.vm.run(f"({self.command} > {self._out} 2> {self._out}.err; echo $? > {self._out}.status) &", check=True)
         self._wait(f"grep -q ready {self._out}", _START)
-        lines = self._lines()
-        assert lines, self._said()
-        self.mac = mac_bytes(lines[0]["ready"])
+        ready = [line["ready"] for line in self._lines() if "ready" in line]
+        assert ready, self._said()
+        self.mac = mac_bytes(ready[0])
         return self
 
     def result(self, seconds: float = 60.0) -> dict[str, Any]:
         """What came of it, when it has ended by itself."""
         self._wait(f"[ -s {self._out}.status ]", seconds)
         assert self.vm.run(f"cat {self._out}.status").text == "0", self._said()
-        return self._lines()[-1]
+        return next(line for line in reversed(self._lines()) if "sha256" in line)
+
+    def findings(self) -> list[dict[str, str]]:
+        """How two devices in lock-step differed."""
+        return [line for line in self._lines() if "phase" in line]
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None and self.vm.run(f"[ -s {self._out}.status ]").status:

@@ -7,12 +7,15 @@ every octet is checked on its way in and on its way out.
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scapy.utils import RawPcapReader
 
 from emulators.qemu import VM, RawDevice
 from emulators.qemu.vfio import bind, virtual_functions
@@ -34,9 +37,19 @@ def talk(cable: Cable, station: GuestStation) -> dict[str, Any]:
         assert cable.receive(len(few)) == [echoed(each, station.mac) for each in few]
     said = station.result()
     count, octets = len(frames), sum(map(len, frames))
-    assert said == {"echoed": count, "received": count, "sent": count, "ipackets": count, "opackets": count, "missing": 0,
-                    "ibytes": octets, "obytes": octets, "sha256": hashlib.sha256(b"".join(frames)).hexdigest()}  # fmt: skip
+    expected = {"echoed": count, "received": count, "sent": count, "ipackets": count, "opackets": count, "missing": 0,
+                "ibytes": octets, "obytes": octets, "sha256": hashlib.sha256(b"".join(frames)).hexdigest()}  # fmt: skip
+    assert said == expected | {"woken": said["woken"]}
     return said
+
+
+def talk_both_ways(cable: Cable, vm: VM, bdf: str, device: str) -> None:
+    """By polling, and by interrupt."""
+    options = (f"vfio:{bdf}", "echo", "--device", device, "--count", COUNT)
+    with GuestStation(vm, *options) as station:
+        assert not talk(cable, station)["woken"]
+    with GuestStation(vm, *options, "--interrupts") as station:
+        assert talk(cable, station)["woken"]
 
 
 COUNT = str(len(SIZES) * 8)
@@ -47,9 +60,7 @@ def test_on_our_vf(bench: Bench, device: str, kernel: str, tmp_path: Path, clean
     bench.serve(nets=[cable.net])
     vm = bench.guest(0, **MACHINE)
     bind(vm, *vm.bdfs)
-    with GuestStation(vm, f"vfio:{vm.bdfs[0]}", "echo", "--device", device, "--count", COUNT) as station:
-        talk(cable, station)
-    bench.add_up("vf0")
+    talk_both_ways(cable, vm, vm.bdfs[0], device)
     clean(vm)
     cable.close()
 
@@ -70,8 +81,7 @@ def with_the_vf_of_qemu(bench: Bench, kernel: str, cable: Cable) -> Iterator[tup
 def test_on_the_vf_of_qemu(bench: Bench, device: str, kernel: str, tmp_path: Path, clean) -> None:
     cable = Cable(tmp_path, "a")
     with with_the_vf_of_qemu(bench, kernel, cable) as (vm, vf):
-        with GuestStation(vm, f"vfio:{vf}", "echo", "--device", device, "--count", COUNT) as station:
-            talk(cable, station)
+        talk_both_ways(cable, vm, vf, device)
         clean(vm)
     cable.close()
 
@@ -91,3 +101,28 @@ def test_a_recording_of_the_vf_of_qemu_replays_without_qemu(bench: Bench, device
     said_of_others = r"vf\.recording, line \d+: recorded: "
     with HostStation(f"replay:{recording}", "ping", *options) as other, pytest.raises(AssertionError, match=said_of_others):
         other.result()
+
+
+COMMAND = [sys.executable, "-m", "regmodel.cli", "vm", "--device", "igbvf", "--driver", "vfio-pci"]
+
+
+def test_one_command(tmp_path: Path) -> None:
+    """``regmodel vm`` serves the device, boots the guest, binds the VF and runs the driver; the frames arrive on the host."""
+    capture = tmp_path / "out.pcap"
+    driver = ["regmodel", "pmd", "igbvf", "--via", "vfio:BDF", "--mode", "txonly", "--count", "64", "--size", "128", "-q"]
+    command = [*COMMAND, "--net", f"pcap:out={capture}", "--", *driver]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "64 sent" in done.stdout
+    assert all(line.startswith("regmodel: guests run under ") for line in done.stderr.splitlines()), done.stderr
+    frames = [frame for frame, _ in RawPcapReader(str(capture))]
+    assert len(frames) == 64 and {len(frame) for frame in frames} == {128}
+
+
+def test_bad_input_in_one_command_is_one_line() -> None:
+    driver = ["regmodel", "pmd", "igbvf", "--via", "vfio:00:09.0"]
+    done = subprocess.run([*COMMAND, "--", *driver], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "regmodel: there is no PCI function 0000:00:09.0 here: `ls /sys/bus/pci/devices` lists those that there are"
+    ]
