@@ -17,6 +17,7 @@ import numpy as np
 from drivers.errors import RingError
 from drivers.ethdev import QueueSetup, RxOffload
 from drivers.mempool import NONE, Indices, PacketType, RxFlag, TxFlag
+from drivers.nics.igbvf.spans import Spans
 from drivers.nics.igbvf.words import mask, shift
 from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
@@ -113,13 +114,13 @@ class ReceiveQueue:
         view = self._memory.view
         given = np.frombuffer(view, layout(RX_READ).dtype, self._count)
         taken = np.frombuffer(view, layout(RX_WRITEBACK).dtype, self._count)
-        self._packet_address, self._header_address = given["pkt_addr"], given["hdr_addr"]
         self._status, self._length, self._tag = taken["status_error"], taken["length"], taken["vlan"]
         self._info, self._hash = taken["pkt_info"], taken["rss"]
-        self._result = np.frombuffer(view, np.uint64, 2 * self._count)[1::2]  # status, length and tag
         self._words = view.cast("I")
         self._tagged: int | bool = False  # the last burst looked at has VLAN tags
         self._buffers: Indices = np.full(self._count, NONE, np.intp)
+        results = np.frombuffer(view, np.uint64, 2 * self._count)[1::2]  # status, length and tag
+        self._spans = Spans(results, self._buffers, given["pkt_addr"], given["hdr_addr"])
         try:
             self._start()
         except BaseException:
@@ -131,8 +132,8 @@ class ReceiveQueue:
     def _start(self) -> None:
         """netdev.c ``igbvf_configure_rx`` and ``igbvf_setup_srrctl``; the device was reset, so the queue is disabled.
 
-        RDH is read-only and 0 after a reset, but QEMU's igb lets it survive that of a VF (hw/net/igb_core.c ``igb_vf_reset``):
-        the ring begins where the device is.
+        The ring begins at RDH: QEMU's igb lets that survive the reset of a VF (hw/net/igb_core.c ``igb_vf_reset``), and it is
+        read-only, though igbvf writes 0 to it.
         """
         r, q = self.registers, self.index
         base = self._memory.iova
@@ -166,9 +167,8 @@ class ReceiveQueue:
         self._pool.give(held)
         if self._first != NONE:
             self._pool.free(np.array([self._first], np.intp))
-        nothing = np.zeros(0, np.uint64)
-        self._packet_address = self._header_address = nothing  # no array may look into memory that is given back
-        self._status = self._length = self._tag = self._info = self._hash = self._result = nothing
+        self._spans.forget()  # no array may look into memory that is given back
+        self._status = self._length = self._tag = self._info = self._hash = np.zeros(0, np.uint64)
         self._words = memoryview(b"")
         self._memory.free()
 
@@ -223,7 +223,7 @@ class ReceiveQueue:
         n, flags, lengths = self._look(at, most)
         if flags is None:
             return self._walk(at, n, out)
-        buffers = self._buffers[at : at + n]
+        _, buffers, _, _ = self._spans[at, n]
         out[:n] = buffers
         pool.length[buffers] = lengths
         pool.rx_flags[buffers] = flags
@@ -241,7 +241,7 @@ class ReceiveQueue:
 
         The flags are None where not all is plain.
         """
-        raw = self._result[at : at + most].tobytes()
+        raw = self._spans[at, most][0].tobytes()
         first = raw[:8]
         if raw == first * most:
             word = int.from_bytes(first, "little")
@@ -261,10 +261,11 @@ class ReceiveQueue:
         """Fresh buffers for ``count`` descriptors from ours on, which do not wrap; ours is behind them then."""
         at = self._at
         end = at + count
+        _, buffers, packet_address, header_address = self._spans[at, count]
         fresh = self._pool.take(count)
-        self._buffers[at:end] = fresh
-        self._packet_address[at:end] = self._pool.iova[fresh]
-        self._header_address[at:end] = 0  # and with it the status
+        buffers[...] = fresh
+        packet_address[...] = self._pool.iova[fresh]
+        header_address[...] = 0  # and with it the status
         self._memory.sync_for_device(SIZE * at, SIZE * count)
         self._at = end if end < self._count else 0
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from drivers.errors import RingError
 from drivers.ethdev import QueueSetup
 from drivers.mempool import MAX_ROOM, NONE, Indices, Mempool, TxFlag
+from drivers.nics.igbvf.spans import Spans
 from drivers.nics.igbvf.words import mask, shift, value
 from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
@@ -81,10 +82,10 @@ class TransmitQueue:
         self._contexts: list[tuple[int, int] | None] = [None] * CONTEXTS
         self._next_slot = 0
         self._memory = transport.alloc(SIZE * self._count)
-        words: Words = np.frombuffer(self._memory.view, np.uint64, 2 * self._count)
-        self._address, self._command = words[0::2], words[1::2]
-        self._reports = self._memory.view.cast("I")
         self._buffers: Indices = np.full(self._count, NONE, np.intp)
+        words: Words = np.frombuffer(self._memory.view, np.uint64, 2 * self._count)
+        self._spans = Spans(words[0::2], words[1::2], self._buffers)
+        self._reports = self._memory.view.cast("I")
         try:
             self._start()
         except BaseException:
@@ -116,7 +117,7 @@ class TransmitQueue:
         """Give back all buffers and the ring, which the device does not touch any more."""
         while self._marks:
             self._release(*self._marks.popleft()[1:])
-        self._address = self._command = np.zeros(0, np.uint64)  # no array may look into memory that is given back
+        self._spans.forget()  # no array may look into memory that is given back
         self._reports = memoryview(b"")
         self._memory.free()
 
@@ -159,10 +160,10 @@ class TransmitQueue:
     def _give(self, at: int, addresses: Words, commands: Words, buffers: Indices) -> None:
         """Descriptors without a wrap."""
         n = len(buffers)
-        end = at + n
-        self._address[at:end] = addresses
-        self._command[at:end] = commands
-        self._buffers[at:end] = buffers
+        address, command, held = self._spans[at, n]
+        address[...] = addresses
+        command[...] = commands
+        held[...] = buffers
         self._memory.sync_for_device(SIZE * at, SIZE * n)
 
     def _ring(self, n: int, plain: bool) -> None:
