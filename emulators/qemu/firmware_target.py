@@ -68,12 +68,17 @@ class Place:
         return program, target
 
     def abilities(self, device: Device, live: bool) -> Abilities:
-        """What can be done with it. A reset of the bus would take a VF away: its PF forgets it."""
+        """What can be done with it.
+
+        A VF that the image enabled has no driver on its PF, which would let interrupts and DMA of VFs happen (an igb's GPIE,
+        VFTE and VFRE); and a reset of the bus would take it away.
+        """
+        whole = live and self.vf is None
         resets = {ResetCause.FLR} if self.vf is not None else {ResetCause.FLR, ResetCause.BUS}
         if device.config.capability("pcie") is None:
             resets.discard(ResetCause.FLR)
         return Abilities(
-            resets=frozenset(resets), interrupts=live, memory=live, interactive=live, peer=self.served, raw_config=False,
+            resets=frozenset(resets), interrupts=whole, memory=whole, interactive=live, peer=self.served, raw_config=False,
             files=frozenset({*device.bars, CONFIG_REGION}),
             virtualised=VFIO_USER if self.served else OF_A_VF if self.vf is not None else {},
         )  # fmt: skip

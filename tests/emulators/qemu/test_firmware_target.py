@@ -43,10 +43,11 @@ def test_a_vf_is_enabled_first() -> None:
 
 def test_who_answers_for_whom_is_declared() -> None:
     served = Place(VfioUser("/s")).abilities(DEVICE, live=True)
-    own, vf = (Place(RawDevice("igb"), number).abilities(DEVICE, live=False) for number in (None, 0))
+    own, vf = (Place(RawDevice("igb"), number).abilities(DEVICE, live=number == 0) for number in (None, 0))
     assert served.virtualised == VFIO_USER and own.virtualised == {} and vf.virtualised == OF_A_VF
     assert served.resets == {ResetCause.FLR, ResetCause.BUS} and vf.resets == {ResetCause.FLR}
     assert served.interactive and served.memory and served.peer and not (own.interactive or own.memory or own.peer)
+    assert vf.interactive and not (vf.interrupts or vf.memory or vf.peer)
 
 
 def test_devices_of_qemus_own_bring_no_option_rom() -> None:
