@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drivers.errors import RingError
 from drivers.mempool import Mempool, PacketType, RxFlag, names
 from regmodel.errors import UsageError
 from tests.drivers.nics.igbvf.bench import Bench, RxOffload, Side, frame
@@ -42,6 +43,38 @@ def test_all_sizes(bench: Bench) -> None:
         assert a.send(*packets) == len(packets)
         assert b.receive() == packets
     assert free_of(a) == free_of(b) == 1024 - 64
+
+
+@pytest.mark.parametrize("head", [1, 28, 63])
+def test_a_head_that_a_reset_leaves_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch, head: int) -> None:
+    """As on the VF of QEMU's igb."""
+    leave_head(bench, monkeypatch, head)
+    a, b = pair(bench)
+    packets = [frame(b.port.mac_addr, a.port.mac_addr, 60 + i, i) for i in range(48)]
+    for _ in range(3):
+        assert a.send(*packets) == len(packets)
+        assert b.receive() == packets
+    b.port.watch()
+    assert free_of(b) == 512 - 64
+
+
+def test_a_head_beyond_the_ring(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_head(bench, monkeypatch, 64)
+    with pytest.raises(RingError, match=r"RDH\[0\] is 64 after a reset, beyond a ring of 64 descriptors: configure a larger"):
+        pair(bench)
+
+
+def leave_head(bench: Bench, monkeypatch: pytest.MonkeyPatch, head: int) -> None:
+    """RDH of VF 1 is ``head`` after each write that sets it back: to CTRL and, on our model, RXDCTL."""
+    resets = (0, bench.bank(1)["rxdctl"].offset)
+    write = bench.meddlers[1].region_write
+
+    def meddle(index: int, offset: int, size: int, value: int) -> None:
+        write(index, offset, size, value)
+        if index == 0 and offset in resets:
+            bench.bank(1)["rdh"].value = head
+
+    monkeypatch.setattr(bench.meddlers[1], "region_write", meddle)
 
 
 def test_short_frames_are_padded(bench: Bench) -> None:
