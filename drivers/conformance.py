@@ -220,13 +220,13 @@ def _cause(scheme: str, transport: Transport) -> ResetCause:
 
 
 def _in_process(device: Device, **options: Any) -> TransportTarget:
-    """A card of its own in this process, with the hardware's side of its registers."""
+    """A card of its own in this process, with the hardware's side of its registers; time passes only while the suite waits."""
     from drivers.errors import NotSupported
     from drivers.transports.in_process import GROUP as MODELS
     from drivers.transports.in_process import InProcess
 
     for ep in entry_points(group=MODELS, name="model"):
-        world = ep.load()(device, **options)
+        world = ep.load()(device, **{"clock": "manual", **options})
         transport = InProcess(world.function, world, release=world.close)
         cause = ResetCause.FLR if has_flr(transport) else ResetCause.BUS
         return TransportTarget(transport, device, reset_cause=cause, world=world)

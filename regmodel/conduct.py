@@ -11,7 +11,7 @@ Names are ``register``, ``register.field`` or ``register[0].field``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from regmodel.function import ResetCause
@@ -64,13 +64,25 @@ class Excluded:
     why: str
 
 
+@dataclass(frozen=True)
+class Route:
+    """Where the cause of queue ``queue`` of ``ring``, or of the mailbox (no ring), is given its vector: the field ``vector``
+    holds its number, and without ``valid`` there is none.
+    """
+
+    vector: str
+    valid: str
+    ring: str = ""
+    queue: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interrupts:
     """The interrupt block: registers which have one bit per MSI-X vector in ``field``, and the throttle of each vector.
 
     A vector is signalled when its bit becomes set in ``cause`` and ``mask`` together. ``auto_clear`` and ``auto_mask`` name
-    the bits of these two that a message clears; setting a cause by ``set_cause`` takes the latter back. ``interval`` is
-    the field of ``throttle`` (an array by vector) that keeps messages apart, in ``unit`` seconds.
+    the bits of these two that a message clears. ``interval`` is the field of ``throttle`` (an array by vector) that keeps
+    messages apart, in ``unit`` seconds.
     """
 
     field: str
@@ -83,20 +95,27 @@ class Interrupts:
     throttle: str
     interval: str
     unit: float
+    routes: tuple[Route, ...] = ()
     sources: tuple[Source, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """One request and what comes back. ``fields`` are of the first word of ``message`` and of its other words.
+    """One request and what comes back, while nobody has configured the other side otherwise.
 
-    ``reply`` are the fields of the first word that the answer has to have, besides the message's number.
+    ``fields`` are of the first word of ``message`` and of its other words; ``words`` are what is said instead where no
+    message is like that, and ``name`` what to call it. The first word of the answer repeats that of the request, with the
+    fields of ``reply`` changed; None means that the request is taken and not answered. ``either``: it prepares the next
+    one, and may be granted or not. ``pause`` seconds pass first.
     """
 
-    name: str
     message: str
-    fields: Mapping[str, object]
-    reply: Mapping[str, int]
+    fields: Mapping[str, object] = field(default_factory=dict)
+    reply: Mapping[str, int] | None = None
+    name: str = ""
+    words: tuple[int, ...] = ()
+    either: bool = False
+    pause: float = 0.0
     sources: tuple[Source, ...] = ()
 
 
@@ -104,7 +123,12 @@ class Exchange:
 class Talk:
     """How the parties of ``mailbox`` pass messages: fields of its control register, by what they are for.
 
-    ``opening`` is what a function says first: only then is it listened to, and may it send and receive.
+    ``own`` takes the memory, which ``others`` shows the other side to have. ``request`` and ``acknowledge`` are events at
+    the other side; ``arrived``, ``taken`` and ``was_reset`` are events at ours, ``in_reset`` is a state.
+
+    ``opening`` is what a function says first: only then is it listened to, and may it send and receive. Its answer has
+    ``granted`` or ``refused`` set, and brings an address in ``address`` or zeros. ``unheard`` is said before it, ``exchanges``
+    after it, by row of the report. ``unasked`` is the message that the other side sends when it restarts.
     """
 
     mailbox: str
@@ -117,15 +141,21 @@ class Talk:
     in_reset: str
     was_reset: str
     opening: Exchange
-    unheard: Exchange
-    """What is refused, or left without an answer, before the opening."""
-    exchanges: tuple[Exchange, ...] = ()
-    route: tuple[str, str] = ("", "")
-    """Fields that give the mailbox a vector: which one, and that it is so."""
-    unknown: int = 0
-    """A first word that no message has."""
+    granted: str
+    refused: str
+    address: str
+    claim: Exchange
+    """What takes an address where the opening brought none."""
+    unasked: str
+    unheard: tuple[Exchange, ...] = ()
+    exchanges: Mapping[str, tuple[Exchange, ...]] = field(default_factory=dict)
+    announced: tuple[ResetCause, ...] = ()
+    """Resets of ours after which the other side says ``was_reset``, because we have forgotten that it is there."""
+    patience: float = 0.0
+    """How long the other side waits for memory that we keep, in seconds."""
     seconds: float = 0.5
-    """The longest that the peer takes."""
+    """The longest that the other side takes."""
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +163,9 @@ class Traffic:
     """How a queue of ``ring`` is set going and a descriptor of it is filled. Paths are of the schema, with dots.
 
     ``setup`` are fields (``register.field``) to write before ``enable`` is set. ``constant`` are fields of every descriptor,
-    ``address``, ``length``, ``whole`` (bytes of the packet) and ``last`` those that say where the packet is; ``done`` and
-    ``got`` (bytes) are of the format that the device writes back.
+    ``address``, ``length``, ``whole`` (bytes of the packet) those that say where the packet is; ``last`` are set in its last
+    one. ``done``, ``got`` (bytes) and ``end`` (of the packet) are of the format that the device writes back: in place of
+    every descriptor, or of the ``last`` only.
     """
 
     ring: str
@@ -145,16 +176,22 @@ class Traffic:
     address: str
     length: str = ""
     whole: str = ""
-    last: str = ""
+    last: tuple[str, ...] = ()
     written: str = ""
     done: str = ""
     got: str = ""
+    end: str = ""
     counter: str = ""
     """A register that counts packets of all queues."""
-    route: tuple[str, str] = ("", "")
-    """Fields that give the first queue a vector: which one, and that it is so."""
+    octets: str = ""
+    """One that counts their bytes, ``overhead`` more for each."""
+    overhead: int = 0
     inward: bool = False
     """Packets come in: descriptors are offered before there is anything."""
+    room: int = 0
+    """Bytes that a buffer has, after ``setup``, where packets come in."""
+    unreached: str = ""
+    """Why packets come to the first queue only; empty if they can come to all."""
     sources: tuple[Source, ...] = ()
 
 

@@ -6,40 +6,48 @@ construct schema, at the speed of that: whatever the device uses, it is not this
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from construct import Construct
 
 from regmodel.catalogue import Ring
 from regmodel.conduct import Traffic
-from regmodel.conformance.accesses import Allocate, Fired, Inject, Listen, Load, Steps, Store, Wait
+from regmodel.conformance.accesses import Allocate, Inject, Load, Steps, Store
 from regmodel.conformance.bench import Bench
-from regmodel.conformance.checks import Checks, Test
-from regmodel.conformance.interrupts import Block
+from regmodel.conformance.checks import Checks, Skip, Test
 from regmodel.conformance.live import Live, live, not_applicable
-from regmodel.conformance.mailbox import opened
+from regmodel.conformance.mailbox import opened, why_not
+from regmodel.conformance.outcomes import Outcome
+from regmodel.conformance.places import Place
 
-ENTRIES, ROOM, SMALL = 64, 2048, 1024
-"""Descriptors of a ring; bytes per buffer; bytes that a piece of a packet may have in the test of pieces."""
+ENTRIES, ROOM = 64, 2048
+"""Descriptors of a ring; bytes per buffer, of which packets that come in may use ``Traffic.room``."""
 TRANSFERS, BURST = 4096, 32
+LONG = 1514
+"""Bytes of the longest frame that needs no asking."""
 PATIENCE = 2.0
-QUIET = 0.02
+QUIET = 0.01
+UNTOUCHED = 0xA5
+"""What is in memory that nobody has written."""
 
 Work = Callable[["Queue"], Steps[None]]
 
 
 class Queue:
-    """Queue ``number`` of a ring, and its memory."""
+    """Queue ``number`` of a ring, and its memory. ``mac`` is the function's own address."""
 
-    def __init__(self, live: Live, ring: Ring, traffic: Traffic, number: int = 0) -> None:
-        self.live, self.ring, self.traffic, self.number = live, ring, traffic, number
+    def __init__(self, live: Live, ring: Ring, traffic: Traffic, number: int = 0, mac: bytes = bytes(6)) -> None:
+        self.live, self.ring, self.traffic, self.number, self.mac = live, ring, traffic, number, mac
         self.format = next(f.schema for f in ring.formats if f.name == traffic.format)
         self.written = next(f.schema for f in ring.device_writes if f.name == traffic.written)
         self.step = int(self.format.sizeof())
         self.base = self.buffers = 0
         self.next = 0
         """The slot that is used next."""
+
+    # -- registers
 
     def start(self) -> Steps[bool]:
         """Memory, registers, enable; the queue says that it runs."""
@@ -72,51 +80,58 @@ class Queue:
     def _enabled(self) -> Steps[bool]:
         return bool((yield from self.live.field(self.traffic.enable, self.number)))
 
+    def head(self, why: str) -> Steps[None]:
+        """All that was given is done: the head has come to where the tail is."""
+        head = yield from self.live.get(self.ring.head, self.number)
+        self.live.claim(head == self.next, f"{self.ring.head} is {head} after {why}, not {self.next}")
+
     # -- descriptors
+
+    def slots(self, count: int) -> list[int]:
+        """The next ones."""
+        return [(self.next + i) % ENTRIES for i in range(count)]
 
     def descriptor(self, slot: int, length: int, whole: int, last: bool) -> bytes:
         """A descriptor of ``length`` bytes at the buffer of ``slot``."""
         t = self.traffic
-        values: dict[str, Any] = {}
-        pairs = {**t.constant, t.address: self.buffers + slot * ROOM, t.length: length, t.whole: whole, t.last: int(last)}
-        for path, value in pairs.items():
-            if path:
-                _put(values, path, value)
-        return _build(self.format, values)
-
-    def offer(self, pieces: list[tuple[bytes, bool]]) -> Steps[list[int]]:
-        """Put pieces of packets (data, last) into the next slots, and move the tail. The slots."""
-        slots: list[int] = []
-        whole = sum(len(data) for data, _ in pieces) if len(pieces) > 1 and not any(last for _, last in pieces[:-1]) else 0
-        for data, last in pieces:
-            slot = (self.next + len(slots)) % ENTRIES
-            yield Store(self.buffers + slot * ROOM, data)
-            yield Store(self.base + slot * self.step, self.descriptor(slot, len(data), whole or len(data), last))
-            slots.append(slot)
-        yield from self.move(len(slots))
-        return slots
+        pairs = {**t.constant, t.address: self.buffers + slot * ROOM, t.length: length, t.whole: whole}
+        return _build(self.format, tuple(sorted((pairs | dict.fromkeys(t.last, int(last))).items())))
 
     def move(self, count: int) -> Steps[None]:
+        """Give the next descriptors to the device."""
         self.next = (self.next + count) % ENTRIES
         yield from self.live.put(self.ring.tail, self.next, self.number)
 
+    def offer(self, packets: Sequence[Sequence[bytes]]) -> Steps[list[int]]:
+        """Put packets, each in its pieces, into the next slots, and move the tail. The slots of their last pieces."""
+        ends, slots = [], iter(self.slots(sum(map(len, packets))))
+        for pieces in packets:
+            whole, last = sum(map(len, pieces)), len(pieces) - 1
+            for i, data in enumerate(pieces):
+                slot = next(slots)
+                yield Store(self.buffers + slot * ROOM, data)
+                yield Store(self.base + slot * self.step, self.descriptor(slot, len(data), whole, i == last))
+            ends.append(slot)
+        yield from self.move(sum(map(len, packets)))
+        return ends
+
     def free(self, count: int) -> Steps[None]:
         """Offer empty buffers."""
-        for i in range(count):
-            slot = (self.next + i) % ENTRIES
+        for slot in self.slots(count):
             yield Store(self.base + slot * self.step, self.descriptor(slot, 0, 0, False))
+            yield Store(self.buffers + slot * ROOM, bytes([UNTOUCHED]) * ROOM)
         yield from self.move(count)
 
     def look(self, slot: int) -> Steps[Any]:
         """A descriptor as the device has written it."""
         raw = yield Load(self.base + slot * self.step, self.step)
-        return self.written.parse(raw.to_bytes(self.step, "little"))
+        return _parse(self.written, raw.to_bytes(self.step, "little"))
+
+    def is_done(self, slot: int) -> Steps[bool]:
+        return bool(_get((yield from self.look(slot)), self.traffic.done))
 
     def done(self, slot: int, seconds: float = PATIENCE) -> Steps[bool]:
-        def is_done() -> Steps[bool]:
-            return bool(_get((yield from self.look(slot)), self.traffic.done))
-
-        return (yield from self.live.until(is_done, seconds))
+        return (yield from self.live.until(lambda: self.is_done(slot), seconds))
 
     def content(self, slot: int, size: int) -> Steps[bytes]:
         raw = yield Load(self.buffers + slot * ROOM, size)
@@ -130,10 +145,20 @@ def _put(values: dict[str, Any], path: str, value: int) -> None:
     values[name] = value
 
 
-def _build(schema: Construct, values: Mapping[str, Any]) -> bytes:
+@lru_cache(maxsize=4096)
+def _build(schema: Construct, pairs: tuple[tuple[str, int], ...]) -> bytes:
     """What is not given is 0."""
+    values: dict[str, Any] = {}
+    for path, value in pairs:
+        if path:
+            _put(values, path, value)
     whole = {s.name: values.get(s.name, {} if getattr(s.subcon, "named", None) is not None else 0) for s in schema.subcons}
     return bytes(schema.build(whole))
+
+
+@lru_cache(maxsize=4096)
+def _parse(schema: Construct, data: bytes) -> Any:
+    return schema.parse(data)
 
 
 def _get(container: Any, path: str) -> int:
@@ -142,141 +167,211 @@ def _get(container: Any, path: str) -> int:
     return int(container)
 
 
-def frame(number: int, size: int = 60) -> bytes:
-    """A broadcast frame of an experimental type, which says everywhere which one it is."""
-    head = b"\xff" * 6 + bytes.fromhex("02005e10fffe") + bytes.fromhex("88b5")
+def frame(number: int, size: int = 60, source: bytes = bytes.fromhex("02005e10fffe")) -> bytes:
+    """A broadcast frame of an experimental type (IEEE 802), which says everywhere which one it is."""
+    head = b"\xff" * 6 + source + bytes.fromhex("88b5") + number.to_bytes(4, "big")
     return head + bytes((number * 7 + i) & 0xFF for i in range(size - len(head)))
 
 
 # -- one queue
 
 
+def queues(bench: Bench, *, first: bool = False) -> Iterator[tuple[Ring, Traffic, Place, Skip | None]]:
+    """Every queue that traffic is described for (or the first of each ring), by its tail, and why nothing can go through it."""
+    able = bench.abilities
+    for traffic in bench.device.conduct.traffic:
+        ring = next(r for r in bench.device.rings if r.name == traffic.ring)
+        for place in [p for p in bench.ground.places if p.name == ring.tail]:
+            if first and place.element:
+                continue
+            needs = (
+                *(why_not(bench) if bench.device.mailboxes else ()),
+                (able.interactive, "the target takes its accesses beforehand, and a ring has to be waited for"),
+                (able.memory, "the target has no DMA memory"),
+                (not place.element or not traffic.unreached, traffic.unreached),
+                (able.wire or not traffic.inward, "no peer: nobody sends to this function"),
+            )
+            yield ring, traffic, place, next(not_applicable(f"{ring.name}[{place.element}]", *needs), None)
+
+
 def _on_queues(work: Work, *, first: bool = False) -> Callable[[Bench], Checks]:
-    """``work`` on every queue of every ring that traffic is described for; only on the first queue if ``first``."""
+    """``work`` on every queue of every ring that traffic is described for; only on the first of each if ``first``."""
 
     def checks(bench: Bench) -> Checks:
-        able = bench.abilities
-        for traffic in bench.device.conduct.traffic:
-            ring = next(r for r in bench.device.rings if r.name == traffic.ring)
-            queues = [p for p in bench.ground.places if p.name == ring.tail]
-            for place in queues[:1] if first or traffic.inward else queues:
-                about = f"{ring.name}[{place.element}]"
-                missing = list(
-                    not_applicable(
-                        about,
-                        (able.memory, "the target has no DMA memory"),
-                        (able.peer or not bench.device.mailboxes, "nobody lets the queues run: no PF driver"),
-                        (able.wire or not traffic.inward, "nobody can put frames on the wire of this target"),
-                    )
-                )
-                yield from missing
-                if missing:
-                    continue
+        for ring, traffic, place, skip in queues(bench, first=first):
+            if skip is not None:
+                yield skip
+                continue
 
-                def steps(live_: Live, ring: Ring = ring, traffic: Traffic = traffic, n: int = place.element) -> Steps[None]:
-                    if (yield from opened(live_, bench)):
-                        queue = Queue(live_, ring, traffic, n)
-                        if (yield from queue.start()):
-                            yield from work(queue)
-                            yield from queue.stop()
+            def steps(live_: Live, ring: Ring = ring, traffic: Traffic = traffic, n: int = place.element) -> Steps[None]:
+                queue = yield from ready(live_, bench, ring, traffic, n)
+                if queue is not None:
+                    yield from work(queue)
+                    yield from queue.stop()
 
-                yield live(bench, about, steps)
+            yield live(bench, f"{ring.name}[{place.element}]", steps)
         if not bench.device.conduct.traffic:
-            yield from not_applicable("rings", (False, "the description tells of no traffic"))
+            yield Skip("rings", "the description tells of no traffic", Outcome.NOT_APPLICABLE)
 
     return checks
 
 
-def _carry(queue: Queue, frames: list[bytes], pieces: int = 1) -> Steps[bool]:
-    """Frames through the queue, one burst; each of ``pieces`` descriptors. All have to be done, whole and in order."""
-    fine = True
+def ready(live_: Live, bench: Bench, ring: Ring, traffic: Traffic, number: int) -> Steps[Queue | None]:
+    """A queue that runs; None when it does not, which has been noted."""
+    mac = bytes.fromhex("02005e10fffd")
+    if bench.device.mailboxes:
+        box = yield from opened(live_, bench)
+        if box is None:
+            return None
+        mac = box.address
+    queue = Queue(live_, ring, traffic, number, mac)
+    return queue if (yield from queue.start()) else None
+
+
+def _frames(queue: Queue, sizes: Sequence[int], first: int = 0) -> list[bytes]:
+    """One of each size: out with our own address, in with that of somebody else."""
     if queue.traffic.inward:
-        slots = [(queue.next + i) % ENTRIES for i in range(len(frames) * pieces)]
+        return [frame(first + i, size) for i, size in enumerate(sizes)]
+    return [frame(first + i, size, queue.mac) for i, size in enumerate(sizes)]
+
+
+def carry(queue: Queue, frames: Sequence[bytes], pieces: int = 1) -> Steps[bool]:
+    """Frames through the queue, one burst; each of ``pieces`` descriptors. All have to be done, whole and in order."""
+    if queue.traffic.inward:
+        slots = queue.slots(len(frames) * pieces)
         yield from queue.free(len(slots))
         for one in frames:
             yield Inject(one)
-    else:
-        cut = [_cut(one, pieces) for one in frames]
-        slots = []
-        for parts in cut:
-            slots += yield from queue.offer(parts)
-    for slot in slots:
-        fine = queue.live.claim((yield from queue.done(slot)), f"descriptor {slot} is not done") and fine
-        if not fine:
+        return (yield from _arrived(queue, frames, slots, pieces))
+    slots = queue.slots(len(frames) * pieces)
+    ends = yield from queue.offer([_cut(one, pieces) for one in frames])
+    for slot in ends:
+        if not queue.live.claim((yield from queue.done(slot)), f"descriptor {slot} is not done"):
             return False
-    if queue.traffic.inward:
-        for i, one in enumerate(frames):
-            got = b""
-            for slot in slots[i * pieces : (i + 1) * pieces]:
-                size = _get((yield from queue.look(slot)), queue.traffic.got)
-                got += yield from queue.content(slot, min(size, ROOM))
-            fine = queue.live.claim(got == one, f"a frame of {len(one)} bytes arrived as another one of {len(got)}") and fine
+    return (yield from _only_ends(queue, slots, ends)) if pieces > 1 else True
+
+
+def _only_ends(queue: Queue, slots: Sequence[int], ends: Sequence[int]) -> Steps[bool]:
+    """Descriptors that did not ask for it have not been written back."""
+    fine = True
+    for slot in slots:
+        if slot not in ends:
+            done = yield from queue.is_done(slot)
+            fine = queue.live.claim(not done, f"descriptor {slot} is done, which is not the last of its packet") and fine
     return fine
 
 
-def _cut(one: bytes, pieces: int) -> list[tuple[bytes, bool]]:
+def _arrived(queue: Queue, frames: Sequence[bytes], slots: list[int], pieces: int) -> Steps[bool]:
+    """What was sent is there, in pieces as large as a buffer."""
+    t, fine = queue.traffic, True
+    for i, one in enumerate(frames):
+        for k, slot in enumerate(slots[i * pieces : (i + 1) * pieces]):
+            if not queue.live.claim((yield from queue.done(slot)), f"descriptor {slot} is not done"):
+                return False
+            row, part = (yield from queue.look(slot)), one[k * t.room : (k + 1) * t.room]
+            size, end = _get(row, t.got), bool(_get(row, t.end)) if t.end else k == pieces - 1
+            got = yield from queue.content(slot, t.room + 1)
+            what = f"descriptor {slot}, piece {k + 1} of a frame of {len(one)} bytes,"
+            fine &= queue.live.claim(size == len(part), f"{what} has {size} bytes, not {len(part)}")
+            fine &= queue.live.claim(got[: len(part)] == part, f"{what} is not what was sent")
+            fine &= queue.live.claim(got[-1] == UNTOUCHED, f"{what} was written beyond the end of its buffer")
+            fine &= queue.live.claim(end == (k == pieces - 1), f"{what} is {'' if end else 'not '}marked as the last")
+            if not fine:
+                return False
+    return fine
+
+
+def _cut(one: bytes, pieces: int) -> list[bytes]:
     size = -(-len(one) // pieces)
-    parts = [one[i : i + size] for i in range(0, len(one), size)]
-    return [(part, i == len(parts) - 1) for i, part in enumerate(parts)]
+    return [one[i : i + size] for i in range(0, len(one), size)]
 
 
-def _count(queue: Queue) -> Steps[int]:
-    return (yield from queue.live.get(queue.traffic.counter)) if queue.traffic.counter else 0
+class _Counted:
+    """The counters before, to see what was counted since."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue, self.traffic = queue, queue.traffic
+        self.before = [0, 0]
+
+    def _read(self) -> Steps[list[int]]:
+        found = []
+        for name in (self.traffic.counter, self.traffic.octets):
+            found.append((yield from self.queue.live.get(name)) if name else 0)
+        return found
+
+    def begin(self) -> Steps[None]:
+        self.before = yield from self._read()
+
+    def end(self, frames: int, octets: int) -> Steps[None]:
+        after = yield from self._read()
+        due = (frames, octets + self.traffic.overhead * frames)
+        names, units = (self.traffic.counter, self.traffic.octets), ("packets", "octets")
+        for name, unit, old, new, expected in zip(names, units, self.before, after, due, strict=True):
+            counted = new - old & 0xFFFFFFFF
+            said = f"{name} counted {counted} {unit}, not {expected}"
+            self.queue.live.claim(not name or counted == expected, said)
+
+
+# -- the tests
 
 
 def _one(queue: Queue) -> Steps[None]:
     """One packet, and it is counted; nothing else moves."""
-    before = yield from _count(queue)
-    yield from _carry(queue, [frame(1)])
-    if queue.traffic.counter:
-        counted = (yield from _count(queue)) - before & 0xFFFFFFFF
-        queue.live.claim(counted == 1, f"{queue.traffic.counter} counted {counted} packets, not 1")
-    head = yield from queue.live.get(queue.ring.head, queue.number)
-    queue.live.claim(head == 1, f"{queue.ring.head} is {head} after one descriptor")
+    counted = _Counted(queue)
+    yield from counted.begin()
+    yield from carry(queue, _frames(queue, [60]))
+    yield from counted.end(1, 60)
+    yield from queue.head("one descriptor")
     queue.live.claim(not (yield from queue.done(1, QUIET)), "a descriptor that was not offered is done")
+    yield from carry(queue, _frames(queue, [LONG if not queue.traffic.inward else queue.traffic.room]))
+    yield from queue.head("another one")
 
 
 def _wrap(queue: Queue) -> Steps[None]:
-    """One by one around the end of the ring, twice."""
-    for number in range(2 * ENTRIES + 3):
-        if not (yield from _carry(queue, [frame(number, 60 + number)])):
+    """One by one around the end of the ring, then in bursts across it, until it is full but for one."""
+    number = 0
+    for burst in (*[1] * (ENTRIES + 3), 7, 30, 37, ENTRIES - 1, ENTRIES - 1):
+        sizes = [60 + (number + i) % 900 for i in range(burst)]
+        if not (yield from carry(queue, _frames(queue, sizes, number))):
             return
-    head = yield from queue.live.get(queue.ring.head, queue.number)
-    queue.live.claim(head == queue.next, f"{queue.ring.head} is {head} after the ring was passed, not {queue.next}")
+        number += burst
+        yield from queue.head(f"{number} descriptors")
 
 
 def _many(queue: Queue) -> Steps[None]:
     """Thousands, in bursts that do not divide the ring."""
-    before = yield from _count(queue)
-    number = 0
+    counted = _Counted(queue)
+    yield from counted.begin()
+    number = octets = 0
     while number < TRANSFERS:
         burst = min(BURST - number // BURST % 3, TRANSFERS - number)
-        if not (yield from _carry(queue, [frame(number + i, 60 + (number + i) % 200) for i in range(burst)])):
+        sizes = [60 + (number + i) % 64 for i in range(burst)]
+        if not (yield from carry(queue, _frames(queue, sizes, number))):
             return
-        number += burst
-    if queue.traffic.counter:
-        counted = (yield from _count(queue)) - before & 0xFFFFFFFF
-        queue.live.claim(counted == TRANSFERS, f"{queue.traffic.counter} counted {counted} packets, not {TRANSFERS}")
+        number, octets = number + burst, octets + sum(sizes)
+    yield from counted.end(number, octets)
+    yield from queue.head(f"{number} descriptors")
 
 
 def _pieces(queue: Queue) -> Steps[None]:
-    """Packets of several descriptors."""
-    if queue.traffic.inward:
-        for number, size in enumerate((SMALL + 1, 1400, 1514)):
-            yield from _carry(queue, [frame(number, size)], pieces=2)
-        return
-    before = yield from _count(queue)
-    for number, count in enumerate((2, 3, 5, 2)):
-        yield from _carry(queue, [frame(number, 1000 + number)], pieces=count)
-    if queue.traffic.counter:
-        counted = (yield from _count(queue)) - before & 0xFFFFFFFF
-        queue.live.claim(counted == 4, f"{queue.traffic.counter} counted {counted} packets of several descriptors, not 4")
+    """Packets of several descriptors, some of them across the end of the ring."""
+    counted, room = _Counted(queue), queue.traffic.room
+    yield from counted.begin()
+    sizes = (room + 1, room + 400, LONG) if queue.traffic.inward else (1000, 1001, 1002, LONG)
+    frames = octets = 0
+    for number in range(12):
+        size, pieces = sizes[number % len(sizes)], 2 if queue.traffic.inward else (2, 3, 5, 11, 17)[number % 5]
+        if not (yield from carry(queue, _frames(queue, [size, size], 2 * number), pieces)):
+            return
+        frames, octets = frames + 2, octets + 2 * size
+        yield from queue.head(f"{frames} packets of several descriptors")
+    yield from counted.end(frames, octets)
 
 
 def _stop_and_go(queue: Queue) -> Steps[None]:
     """A stopped queue does nothing, and starts from the beginning of its ring."""
     for round_ in range(3):
-        if not (yield from _carry(queue, [frame(round_ * 4 + i) for i in range(3)])):
+        if not (yield from carry(queue, _frames(queue, [60, 61, 62], 4 * round_))):
             return
         yield from queue.stop()
         slot = queue.next
@@ -284,34 +379,13 @@ def _stop_and_go(queue: Queue) -> Steps[None]:
             yield from queue.free(1)
             yield Inject(frame(99))
         else:
-            yield from queue.offer([(frame(99), True)])
+            yield from queue.offer([_frames(queue, [60], 99)])
         queue.live.claim(not (yield from queue.done(slot, QUIET)), "a stopped queue worked off a descriptor")
         if not (yield from queue.start()):
             return
-    yield from _carry(queue, [frame(7)])
-
-
-def _interrupt(queue: Queue) -> Steps[None]:
-    """A packet raises the vector that its queue was given, each in turn; none, when it was given none."""
-    live_, traffic = queue.live, queue.traffic
-    what, vectors = live_.bench.device.conduct.interrupts, getattr(live_.bench.device, "msix_vectors", 0)
-    if what is None or not traffic.route[0] or not live_.bench.abilities.interrupts:
-        live_.claim(True, "")
-        return
-    block = Block(live_, what, vectors)
-    yield from block.quiet()
-    for vector in range(vectors):
-        yield from live_.change(traffic.route[1], 1)
-        yield from live_.change(traffic.route[0], vector)
-        yield from block.unmask(block.all)
-        yield from _carry(queue, [frame(vector)])
-        yield from block.fires(1 << vector, f"a packet of a queue with vector {vector}")
-        yield from block.causes()
-    yield from live_.change(traffic.route[1], 0)
-    yield from _carry(queue, [frame(0)])
-    yield Wait(QUIET)
-    live_.claim(not (yield Fired(0)), "a queue without a vector raised one")
-    yield Listen(0)
+        yield from queue.head("a new start")
+    yield from carry(queue, _frames(queue, [60], 7))
+    yield from queue.head("one descriptor after a new start")
 
 
 TESTS = (
@@ -320,5 +394,4 @@ TESTS = (
     Test("ring_4096_transfers", "4096 packets in bursts", _on_queues(_many, first=True)),
     Test("ring_pieces", "packets of several descriptors", _on_queues(_pieces)),
     Test("ring_stop_restart", "a stopped queue rests, a started one begins anew", _on_queues(_stop_and_go)),
-    Test("ring_interrupts", "packets raise the vector of their queue", _on_queues(_interrupt, first=True)),
 )

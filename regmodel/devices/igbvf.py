@@ -15,7 +15,7 @@ from typing import Any
 from regmodel.bars.igbvf import BAR0_82576, BAR0_I350, INTEL, SIZE, VECTORS
 from regmodel.capabilities import Link, aer, ari, msix, msix_bar, pcie
 from regmodel.catalogue import Device, Identity
-from regmodel.devices.igbvf_conduct import CONDUCT
+from regmodel.devices.igbvf_conduct import conduct
 from regmodel.mailboxes.igb import MAILBOX
 from regmodel.pci import BarSpec, ConfigSpace
 from regmodel.registers import Bar
@@ -58,7 +58,7 @@ def _device(name: str, title: str, device: int, symbol: str, bar0: Bar, speed: i
         mailboxes=(MAILBOX,),
         variant=variant,
         drivers=("igbvf", "net_e1000_igb_vf"),
-        conduct=CONDUCT,
+        conduct=conduct(variant["queues"]),
         sources=(ID(symbol),),
     )
 
