@@ -56,7 +56,7 @@ class Bench:
 
     def new_sheet(self) -> Sheet:
         """A check begins."""
-        self.sheet, self._after = Sheet(), ""
+        self.sheet = Sheet()
         return self.sheet
 
     # -- accesses

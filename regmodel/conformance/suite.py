@@ -127,6 +127,8 @@ class _Run:
     def _start(self) -> Steps[None]:
         try:
             yield from self.bench.start()
+        except TargetGone as error:
+            self.report.stopped = str(error)
         except RegmodelError as error:
             self.report.stopped = f"the device does not come out of a reset: {error}"
 

@@ -1,0 +1,123 @@
+"""The suite on devices that are as described: everything passes, and everything that is left out says why."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from drivers.conformance import judge_via
+from emulators.process import ServerProcess
+from regmodel.catalogue import find
+from regmodel.conformance.accesses import Access, Answers, Diverged, Read, Steps, TargetGone, Write, arun, rehearse, run
+from regmodel.conformance.outcomes import Outcome, Report
+from regmodel.conformance.suite import REGISTER_TESTS, TESTS, judge, select
+from regmodel.errors import UsageError
+from tests.conformance.bare import ABILITIES, BareBanks
+from tests.support.every_kind import DESCRIPTION
+
+NOTHING_WRONG = {Outcome.PASS, Outcome.EXCLUDED, Outcome.NOT_APPLICABLE}
+
+
+def problems(report: Report) -> list[str]:
+    wrong = (row for row in report.rows if row.outcome not in NOTHING_WRONG)
+    return [f"{row.test} {row.register}: {row.outcome.value}: {row.reason}" for row in wrong]
+
+
+@pytest.mark.parametrize("name", ["igbvf", "igbvf-i350"])
+def test_our_model_in_process(name: str) -> None:
+    began = time.process_time()
+    report = judge_via("inprocess", find(name))
+    assert problems(report) == [] and report.passed and report.status == 0
+    assert {row.test for row in report.rows} == {test.name for test in TESTS}
+    assert time.process_time() - began < 5, "a suite that takes longer is not run"
+
+
+@pytest.mark.parametrize("name", ["igbvf", "igbvf-i350"])
+def test_our_model_on_the_socket(name: str, tmp_path: Path) -> None:
+    with ServerProcess([name], folder=tmp_path) as server:
+        report = judge_via(f"vfio-user:{server.sockets[0]}", find(name))
+    assert problems(report) == [] and report.passed
+    passed = {row.test for row in report.rows if row.outcome is Outcome.PASS}
+    assert {test.name for test in REGISTER_TESTS} - passed == {"csr_backdoor"}, "which needs the hardware's side"
+
+
+def test_every_kind_of_register() -> None:
+    report = run(judge(DESCRIPTION, ABILITIES), BareBanks(DESCRIPTION))
+    assert problems(report) == []
+    passed = {row.test for row in report.rows if row.outcome is Outcome.PASS}
+    assert {t.name for t in REGISTER_TESTS} - passed == {"capability_walk", "bar_sizing", "config_flr"}, "it is no PCI function"
+
+
+def test_every_register_is_judged_by_something() -> None:
+    report = judge_via("inprocess", find("igbvf"), tests=[t.name for t in REGISTER_TESTS])
+    passed = {row.register for row in report.rows if row.outcome is Outcome.PASS}
+    every = {row.register for row in report.rows}
+    assert every - passed == set(), "a register of which nothing was compared"
+
+
+def test_what_is_left_out_says_why() -> None:
+    report = judge_via("inprocess", find("igbvf"))
+    assert all(row.reason for row in report.rows if row.outcome is not Outcome.PASS)
+    held = next(row for row in report.rows if row.test == "csr_rw" and row.register == "bar0.rxdctl[0]")
+    assert held.outcome is Outcome.PASS and "the queue would run" in " ".join(held.notes)
+
+
+class TestTrampolines:
+    def steps(self) -> Steps[int]:
+        yield Write(0, 0, 4, 7)
+        first = yield Read(0, 0, 4)
+        return first + (yield Read(0, 4, 4))
+
+    def test_rehearsed_then_answered(self) -> None:
+        asked, result = rehearse(self.steps(), lambda access: 1)
+        assert [type(a) for a in asked] == [Write, Read, Read] and result == 1 + 1
+        assert run(self.steps(), Answers(asked, [5, 6])) == 11
+        with pytest.raises(TargetGone, match="no answer to: read BAR0"):
+            run(self.steps(), Answers(asked, [5]))
+        with pytest.raises(Diverged, match="rehearsed: None; now asked for: write 0x7"):
+            run(self.steps(), Answers([], []))
+
+    def test_awaited(self) -> None:
+        async def perform(access: Access) -> int:
+            return 20 if isinstance(access, Read) else 0
+
+        awaited = arun(self.steps(), perform)
+        with pytest.raises(StopIteration) as ended:
+            awaited.send(None)
+        assert ended.value.value == 40
+
+    def test_what_fails_is_raised_at_the_access(self) -> None:
+        def steps() -> Steps[str]:
+            try:
+                yield Read(0, 0, 4)
+            except UsageError as error:
+                return str(error)
+            return "nothing"
+
+        class Refuses:
+            def perform(self, access: Access) -> int:
+                raise UsageError("no")
+
+        assert run(steps(), Refuses()) == "no"
+
+
+def test_the_whole_suite_can_be_rehearsed() -> None:
+    """For a target that takes a table: what is asked depends on the description alone."""
+    from dataclasses import replace
+
+    abilities = replace(ABILITIES, interactive=False)
+    tests = select(TESTS, ["csr_hw_reset", "csr_rw", "reset_domains", "mem_walk"])
+    rehearsed, _ = rehearse(judge(DESCRIPTION, abilities, tests=tests), lambda access: 0)
+    device = BareBanks(DESCRIPTION)
+    answers = [device.perform(access) for access in rehearsed]
+    reads = [answer for access, answer in zip(rehearsed, answers, strict=True) if isinstance(access, Read)]
+    report = run(judge(DESCRIPTION, abilities, tests=tests), Answers(rehearsed, reads))
+    assert report.passed and problems(report) == []
+
+
+def test_tests_are_named_by_their_beginning() -> None:
+    assert [t.name for t in select(TESTS, ["csr_h", "mem"])] == ["csr_hw_reset", "mem_walk"]
+    with pytest.raises(UsageError, match="there is no test 'nosuch'; there are csr_hw_reset, "):
+        select(TESTS, ["nosuch"])

@@ -1,0 +1,189 @@
+"""Devices that hang, disappear, answer for each other or are excluded: one clear line each, and the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drivers.conformance import open_target
+from drivers.errors import DeviceTimeout
+from regmodel.access import RSVD, RW
+from regmodel.catalogue import Description, find
+from regmodel.conduct import Conduct, Excluded, Held
+from regmodel.conformance.accesses import Access, ConfigRead, Read, Reset, TargetGone, run
+from regmodel.conformance.outcomes import Outcome, Report
+from regmodel.conformance.suite import TESTS, judge, select
+from regmodel.registers import Bar, Reg32
+from tests.conformance.bare import ABILITIES, BareBanks
+
+SMALL = Description(
+    name="small",
+    title="Small",
+    doc="two registers",
+    bars={0: Bar("bar0", 0x10, "a" / Reg32(0, RW, reset=1), "b" / Reg32(4, "x" / RW[3:0], RSVD[...], reset=2))},
+)
+
+
+class Troubled(BareBanks):
+    """Does as told, but for what ``trouble`` says of the ``count``-th access."""
+
+    def __init__(self, trouble: Callable[[int, Access], int | None]) -> None:
+        super().__init__(SMALL)
+        self.trouble, self.count = trouble, 0
+
+    def perform(self, access: Access) -> int:
+        self.count += 1
+        instead = self.trouble(self.count, access)
+        return super().perform(access) if instead is None else instead
+
+
+def judged(trouble: Callable[[int, Access], int | None], tests: tuple[str, ...] = ("csr_hw", "csr_rw", "csr_bit")) -> Report:
+    return run(judge(SMALL, ABILITIES, tests=select(TESTS, tests)), Troubled(trouble))
+
+
+def outcomes(report: Report) -> list[tuple[str, str, Outcome]]:
+    return [(row.test, row.register, row.outcome) for row in report.rows]
+
+
+def test_a_device_that_hangs_once() -> None:
+    def hangs(count: int, access: Access) -> None:
+        if count == 10:
+            raise DeviceTimeout("no answer within 5 s")
+
+    report = judged(hangs)
+    incomplete = [row for row in report.rows if row.outcome is Outcome.INCOMPLETE]
+    assert [row.reason for row in incomplete] == ["no answer within 5 s"] and len(report.rows) == 6
+    assert not report.complete and report.status == 3 and not report.stopped
+    assert "INCOMPLETE" in report.summary
+
+
+def test_a_device_that_hangs_again_and_again() -> None:
+    def hangs(count: int, access: Access) -> None:
+        if count > 6 and not isinstance(access, Reset):
+            raise DeviceTimeout("no answer within 5 s")
+
+    report = judged(hangs)
+    assert report.stopped == "given up after 3 accesses that failed, the last: no answer within 5 s"
+    assert len(report.rows) == 6 and report.status == 3
+
+
+def test_a_card_that_disappears() -> None:
+    def gone(count: int, access: Access) -> None:
+        if count > 8:
+            raise TargetGone("the server has hung up")
+
+    report = judged(gone)
+    reasons = {row.reason for row in report.rows if row.outcome is Outcome.INCOMPLETE}
+    assert reasons == {"the server has hung up"} and report.stopped in reasons
+    assert {row.register for row in report.rows} == {"bar0.a", "bar0.b"} and report.status == 3
+
+
+def test_a_device_that_does_not_come_back() -> None:
+    def stuck(count: int, access: Access) -> None:
+        if isinstance(access, Reset) and count > 1:
+            raise DeviceTimeout("still in reset")
+
+    report = judged(stuck)
+    assert report.stopped == "the device does not come out of a reset: still in reset"
+
+
+def test_all_ones_is_a_device_that_is_gone() -> None:
+    device = find("igbvf")
+    with open_target("inprocess", device) as target:
+
+        class Vanishes:
+            count = 0
+
+            def perform(self, access: Access) -> int:
+                self.count += 1
+                if self.count > 2000 and isinstance(access, Read | ConfigRead):
+                    return (1 << 8 * access.size) - 1
+                return target.perform(access)
+
+        report = run(judge(device, target.abilities), Vanishes())
+    assert report.stopped == "the device is gone: its vendor ID reads all ones"
+    assert not report.counts[Outcome.FAIL] and report.status == 3
+
+
+def test_a_wrong_answer_is_decoded() -> None:
+    report = judged(lambda count, access: 0x3 if access == Read(0, 4, 4) else None, ("csr_hw_reset",))
+    (row,) = (row for row in report.rows if row.outcome is Outcome.FAIL)
+    said = "bar0.b reads 00000003, not 00000002 after a reset (power-on): x[3:0] is 0x3, not 0x2"
+    assert str(row.findings[0]) == said and report.status == 1
+
+
+def test_the_neighbour_that_changed_is_named() -> None:
+    shared = {0: 0}
+
+    class Aliased(BareBanks):
+        """Its two registers are one."""
+
+        def perform(self, access: Access) -> int:
+            return super().perform(replace(access, offset=shared.get(4, 0)) if isinstance(access, Read) else access)
+
+    report = run(judge(SMALL, ABILITIES, tests=select(TESTS, ["csr_aliasing"])), Aliased(SMALL))
+    assert ("csr_aliasing", "bar0.b", Outcome.FAIL) in outcomes(report)
+
+
+class TestExclusions:
+    def conduct(self, **what: object) -> Description:
+        return replace(SMALL, conduct=Conduct(**what))  # type: ignore[arg-type]
+
+    def report(self, description: Description, target: BareBanks | None = None) -> Report:
+        steps = judge(description, ABILITIES, tests=select(TESTS, ["csr_rw", "csr_bit_bash"]), needless=True)
+        return run(steps, target or BareBanks(SMALL))
+
+    def test_an_excluded_register_says_why(self) -> None:
+        report = self.report(self.conduct(excluded=(Excluded("csr_rw", "a", "it bites"),)))
+        assert ("csr_rw", "bar0.a", Outcome.EXCLUDED) in outcomes(report)
+        assert next(row.reason for row in report.rows if row.outcome is Outcome.EXCLUDED) == "it bites"
+
+    def test_one_that_is_not_needed_is_remarked_on(self) -> None:
+        report = self.report(self.conduct(excluded=(Excluded("csr_rw", "a", "it bites"),)))
+        assert report.remarks == ["needless exclusion: csr_rw on a passes without it (it bites)"]
+
+    def test_one_that_is_needed_is_not(self) -> None:
+        bites = Troubled(lambda count, access: 0xBAD if access == Read(0, 0, 4) else None)
+        report = self.report(self.conduct(excluded=(Excluded("*", "a", "it bites"),)), bites)
+        assert report.remarks == [] and report.passed
+
+    def test_held_fields_keep_their_value(self) -> None:
+        written: list[int] = []
+
+        def listen(count: int, access: Access) -> None:
+            if getattr(access, "offset", None) == 4 and hasattr(access, "value"):
+                written.append(access.value)
+
+        report = self.report(self.conduct(held=(Held("b.x", "it would go off"),)), Troubled(listen))
+        assert all(value & 0xF == 2 for value in written)
+        skipped = next(row for row in report.rows if row.register == "bar0.b")
+        assert skipped.outcome is Outcome.EXCLUDED and skipped.reason == "b.x: it would go off"
+
+
+def test_what_somebody_else_answers_never_passes() -> None:
+    device = find("igbvf")
+    parts = ("CONFIG", "BARS", "COMMAND", "MSI", "MSIX_TABLE")
+    with open_target("inprocess", device) as target:
+        between = replace(target.abilities, virtualised={p: f"QEMU answers {p}" for p in parts}, raw_config=False)
+        report = run(judge(device, between), target)
+    assert report.passed
+    others = [row for row in report.rows if row.register.startswith(("config.", "bar3.msix_"))]
+    assert others and {row.outcome for row in others} <= {Outcome.VIRTUALISED, Outcome.NOT_APPLICABLE}
+    assert any(row.reason == "QEMU answers MSIX_TABLE" for row in others)
+
+
+def test_a_description_that_contradicts_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from regmodel.cli import main
+
+    path = tmp_path / "bad.py"
+    path.write_text(
+        "from regmodel.access import RW\nfrom regmodel.registers import Bar, Reg32\n"
+        "BAR = Bar('b', 8, 'a' / Reg32(0, RW), 'b' / Reg32(2, RW))\n"
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["conform", f"{path}:DEVICE"])
+    said = capsys.readouterr().err.strip()
+    assert ended.value.code == 2 and len(said.splitlines()) == 1 and "bad.py:3" in said and "entry-misaligned" in said
