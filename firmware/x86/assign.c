@@ -57,7 +57,7 @@ static void each(unsigned upstream, enum space space, placer *place, uint64_t *w
             for (unsigned j = 0; j < 6; j++) {
                 if (f->bars[j].size == alignment && space_of(f, &f->bars[j]) == space)
                     place(alignment, alignment, &f->bars[j].address, what);
-                uint64_t each_vf = f->vf_bars[j].size; /* at least a page apart: SR-IOV 1.1, 3.3.12 */
+                uint64_t each_vf = f->vf_bars[j].size; /* at least a page apart: SR-IOV 1.1, 3.3.13 */
                 if (each_vf < 4096 && each_vf)
                     each_vf = 4096;
                 if (each_vf == alignment && space_of(f, &f->vf_bars[j]) == space)

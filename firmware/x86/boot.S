@@ -2,7 +2,7 @@
  *
  * QEMU's -kernel starts an ELF file that has the note XEN_ELFNOTE_PHYS32_ENTRY (Xen, docs/misc/pvh.pandoc; QEMU,
  * hw/i386/x86-common.c, load_elfboot): 32-bit protected mode, paging off, flat segments, EBX = struct hvm_start_info.
- * Long mode: Intel SDM volume 3A, 4.5 and 9.8.5.
+ * Long mode: Intel SDM volume 3A, "Initializing IA-32e Mode".
  */
 
 #define CR0_PE (1 << 0)

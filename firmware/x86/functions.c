@@ -2,7 +2,7 @@
  * the host's to say: 100 ms on silicon (PCIe Base 5.0, 6.6.1 and 6.6.2; SR-IOV 1.1, 3.3.3.1). */
 #include "image.h"
 
-#define RESET_PULSE_US 1000u /* T_rst: PCI-to-PCI Bridge Architecture 1.2, 3.2.5.17 */
+#define RESET_PULSE_US 1000u /* T_rst: PCI Local Bus 3.0, 4.2.3.2 */
 
 /* A VF's BARs are in its PF, and its Memory Space Enable does nothing (SR-IOV 1.1, 3.4.1.3), but QEMU's VFs obey it, so it
  * is written to them all the same. */

@@ -139,7 +139,7 @@ static inline void pause(void) { __asm__ volatile("pause" : : : "memory"); }
 static inline void interrupts_on(void) { __asm__ volatile("sti" : : : "memory"); }
 static inline void interrupts_off(void) { __asm__ volatile("cli" : : : "memory"); }
 
-/* The local APIC: Intel SDM volume 3A, chapter 11 */
+/* The local APIC: Intel SDM volume 3A, "Advanced Programmable Interrupt Controller (APIC)" */
 #define LAPIC 0xFEE00000u
 #define LAPIC_ID 0x020
 #define LAPIC_EOI 0x0B0

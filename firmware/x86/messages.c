@@ -1,6 +1,7 @@
 /* Message-signalled interrupts, each counted by itself: MSI (one message) and MSI-X (PCI Local Bus 3.0, 6.8).
  *
- * The message's address selects the local APIC of this processor, its data the vector (Intel SDM volume 3A, 11.11).
+ * The message's address selects the local APIC of this processor, its data the vector (Intel SDM volume 3A,
+ * "Message Signalled Interrupts").
  */
 #include "image.h"
 
