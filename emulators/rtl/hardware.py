@@ -57,9 +57,10 @@ class Hardware:
             raise ConformanceError(f"{self.block.name} stores nothing called {path}")
         return state, at
 
-    def stores(self, path: str, value: int, mask: int, now: Signals) -> dict[str, int]:
+    def stores(self, path: str, value: int, mask: int, now: Signals, events: bool = False) -> dict[str, int]:
         """The inputs which for one clock make hardware store ``value`` under ``mask``; ``now`` reads ports.
 
+        A field goes by value and write enable, or with ``events`` by setting and clearing its bits where it has such inputs.
         Reserved bits are left alone. Raises ``ConformanceError`` for bits that hardware cannot change.
         """
         found, at = self.find(path)
@@ -77,20 +78,23 @@ class Hardware:
                 continue
             if not found.driven(f):
                 raise ConformanceError(f"{path}.{f.name}: hardware cannot change it ({f.access})")
-            self._store(inputs, found, f, f.of(value), f.of(mask), now)
+            self._store(inputs, found, f, f.of(value), f.of(mask), now, events)
         return inputs
 
-    def _store(self, inputs: dict[str, int], state: State, f: Field, value: int, mask: int, now: Signals) -> None:
+    def _store(
+        self, inputs: dict[str, int], state: State, f: Field, value: int, mask: int, now: Signals, events: bool
+    ) -> None:
         def put(role: Role, bits: int) -> None:
             port = self.ports[field_port(state.owner.name, f.name, role)]
             inputs[port.name] = inputs.get(port.name, 0) | bits << state.index * port.width
 
-        if mask == (1 << f.width) - 1:
-            put(Role.NEXT, value)
-            put(Role.ENABLE, 1)
-        elif field_port(state.owner.name, f.name, Role.SET) in self.ports:
+        whole = mask == (1 << f.width) - 1
+        if field_port(state.owner.name, f.name, Role.SET) in self.ports and (events or not whole):
             put(Role.SET, value & mask)
             put(Role.CLEAR, ~value & mask)
+        elif whole:
+            put(Role.NEXT, value)
+            put(Role.ENABLE, 1)
         else:
             port = self.ports[field_port(state.owner.name, f.name, Role.VALUE)]
             held = port.of(now([port.name])[0], state.index)

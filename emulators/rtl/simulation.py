@@ -78,9 +78,12 @@ class Simulation:
 
     # -- the hardware side -------------------------------------------------------------------------------------------
 
-    def store(self, path: str, value: int, mask: int) -> None:
-        """Hardware stores ``value`` under ``mask`` into a register, or into a word of a window (whole bytes)."""
-        self.pulse(self.hardware.stores(path, value, mask, self.signals))
+    def store(self, path: str, value: int, mask: int, events: bool = False) -> None:
+        """Hardware stores ``value`` under ``mask`` into a register, or into a word of a window (whole bytes).
+
+        With ``events`` it sets and clears bits rather than to store a value, where a field has inputs for that.
+        """
+        self.pulse(self.hardware.stores(path, value, mask, self.signals, events))
 
     def events(self, path: str, sets: int = 0, clears: int = 0) -> None:
         """Hardware sets and clears bits that are causes."""

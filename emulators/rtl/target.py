@@ -42,6 +42,8 @@ class RtlTarget:
     ) -> None:
         self._device, self.blocks = device, {}
         self._simulations: dict[int, Simulation] = {}
+        self._events: dict[str, bool] = {}
+        """By path: hardware set and cleared bits the last time; it does so and stores values by turns, to use all inputs."""
         self._wires = {
             (index, *effect.field.split(".")): effect.resets
             for index, bar in device.bars.items()
@@ -78,7 +80,8 @@ class RtlTarget:
                 self._reset(cause)
             case do.Drive(path, value, mask):
                 simulation, rest = self._find(path)
-                simulation.store(rest, value, mask)
+                events = self._events[path] = not self._events.get(path, True)
+                simulation.store(rest, value, mask, events)
             case do.Observe(path):
                 simulation, rest = self._find(path)
                 return simulation.value(rest)

@@ -26,10 +26,9 @@ def write_module(name: str, plan: Plan, ports: Sequence[Port]) -> str:
     """The whole file."""
     bar = plan.bar
     by_name = {port.name: port for port in ports}
-    declarations = ",\n".join(f"    {p}" for p in (*bus_ports(plan.address_width), *(p.declaration for p in ports)))
     blocks = [
         f"// Registers of {bar.bar}, {bar.size:#x} bytes{f': {bar.about}' if bar.about else ''}. Generated: do not edit.\n"
-        f"module {name} (\n{declarations}\n);\n",
+        f"{PORTS}module {name} (\n{_declarations(plan, ports)}\n);\n",
         front(plan.address_width),
         _text(decoder(plan)),
     ]
@@ -40,6 +39,29 @@ def write_module(name: str, plan: Plan, ports: Sequence[Port]) -> str:
     unused = ", ".join(["1'b0", *UNUSED, "w_data", "strb", "lanes", *_unread(plan)])
     blocks.append(f"    wire unused = &{{{unused}}};\nendmodule\n")
     return "`default_nettype none\n" + "\n".join(blocks) + "`default_nettype wire\n"
+
+
+PORTS = """\
+//
+// The hardware side. Elements of an array stand beside each other, the first in the least significant bits.
+//   hw_<register>__<field>__value      what the field holds
+//   hw_<register>__<field>__next, __we hardware stores into it
+//   hw_<register>__<field>__set, __clr hardware sets and clears single bits; setting wins
+//   hw_<register>__<field>__pulse      the ones that software wrote, in the clock after the access
+//   hw_<register>__written, __data     software wrote the register (what, to a doorbell or command), likewise
+//   hw_<register>__read                software read it with a side effect, likewise
+// Where software and hardware change a field in the same clock, `Access.tie` of its description says who wins.
+"""
+
+
+def _declarations(plan: Plan, ports: Sequence[Port]) -> str:
+    """The ports of the bus, then those of the hardware side under the name of their register."""
+    lines = [f"    {declaration}," for declaration in bus_ports(plan.address_width)]
+    for register, some in groupby(ports, key=lambda port: port.register):
+        lines += [f"    // {register}", *(f"    {port.declaration}," for port in some)]
+    last = max(i for i, line in enumerate(lines) if line.endswith(","))
+    lines[last] = lines[last].removesuffix(",")
+    return "\n".join(lines)
 
 
 def _text(lines: Iterator[str]) -> str:
