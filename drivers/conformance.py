@@ -234,7 +234,14 @@ def _in_process(device: Device, **options: Any) -> TransportTarget:
 
 
 def judge_target(target: Judged, device: Device, tests: Sequence[Test] = TESTS, needless: bool = False) -> Report:
-    """Judge what is open. ``tests`` and ``needless`` as for ``suite.judge``."""
+    """Judge what is open. ``tests`` and ``needless`` as for ``suite.judge``.
+
+    A target that wants to know all accesses beforehand (a table for a guest image) has ``prepare``.
+    """
+    prepare: Callable[[Iterable[do.Access]], None] | None = getattr(target, "prepare", None)
+    if prepare is not None:
+        asked, _ = do.rehearse(judge(device, target.abilities, target=target.name, tests=tests, needless=needless), lambda a: 0)
+        prepare(asked)
     return do.run(judge(device, target.abilities, target=target.name, tests=tests, needless=needless), target)
 
 
