@@ -100,8 +100,8 @@ def _silent(statement: ast.stmt) -> bool:
             return last in SILENT
         case ast.Expr(value=ast.Call(func=ast.Attribute(attr=attr, value=value))):
             return attr in SILENT or bool(_names(value) & set(SILENT))
-        case ast.If(test=test):
-            return bool(_names(test) & set(SILENT)) and not statement.orelse and all(_silent(s) for s in statement.body)
+        case ast.If():
+            return not statement.orelse and all(_silent(s) for s in statement.body)
         case ast.For(iter=loop):
             return bool(_names(loop) & set(SILENT))
     return False
