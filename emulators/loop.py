@@ -353,9 +353,10 @@ class Loop:
     def _work(self) -> None:
         """The greenlet in which all bursts run. Each turn: the timers that are due, and the one burst that waited longest."""
         while True:
-            now, mark = self.now(), self._timers.mark()
-            while action := self._timers.pop_due(now, mark):  # what these schedule for now, waits for the next turn
-                self._call(action)
+            if self._timers.pending:
+                now, mark = self.now(), self._timers.mark()
+                while action := self._timers.pop_due(now, mark):  # what these schedule for now, waits for the next turn
+                    self._call(action)
             for burst in self._deferred:  # the first of them, and no more: a register of another function may be waiting
                 del self._deferred[burst]
                 self._run_burst(burst)

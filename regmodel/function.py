@@ -143,6 +143,12 @@ class Dma(Protocol):
     def write(self, iova: int, data: Buffer) -> None:
         """Store ``data``."""
 
+    def gather(self, addresses: Sequence[int], sizes: Sequence[int]) -> list[Buffer]:
+        """``read`` of each address with its size, in order: the buffers of a burst. At a fault nothing is returned."""
+
+    def scatter(self, addresses: Sequence[int], data: Sequence[Buffer]) -> None:
+        """``write`` of each, in order. At a fault those before it are stored."""
+
     def view(self, iova: int, size: int, *, write: bool = False) -> memoryview | None:
         """The bytes in place if one directly reachable map holds them all, else None: then use ``read`` and ``write``.
 

@@ -104,6 +104,13 @@ class WatchedDma:
         self._tell("write", iova, len(data))
         self.dma.write(iova, data)
 
+    def gather(self, addresses: Sequence[int], sizes: Sequence[int]) -> list[Buffer]:
+        return [self.read(iova, size) for iova, size in zip(addresses, sizes, strict=True)]
+
+    def scatter(self, addresses: Sequence[int], data: Sequence[Buffer]) -> None:
+        for iova, piece in zip(addresses, data, strict=True):
+            self.write(iova, piece)
+
     def view(self, iova: int, size: int, *, write: bool = False) -> memoryview | None:
         found = self.dma.view(iova, size, write=write)
         if found is not None:

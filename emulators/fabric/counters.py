@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from enum import Enum
 
-from emulators.fabric.frames import Kind
+from emulators.fabric.frames import UNICAST, Kind
 
 
 class Drop(Enum):
@@ -45,21 +45,22 @@ SPOOFS = (Drop.MAC_SPOOF, Drop.VLAN_SPOOF)
 
 
 class Traffic:
-    """Frames and their octets, without FCS. ``multicast`` does not include ``broadcast``."""
+    """Frames and their octets, without FCS. ``multicast`` does not include ``broadcast``. ``copies`` were made of them."""
 
-    __slots__ = ("broadcast", "frames", "multicast", "octets")
+    __slots__ = ("broadcast", "copies", "frames", "multicast", "octets")
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        self.frames = self.octets = self.multicast = self.broadcast = 0
+        self.frames = self.octets = self.multicast = self.broadcast = self.copies = 0
 
     def count(self, frames: int, octets: int, kind: Kind) -> None:
         self.frames += frames
         self.octets += octets
-        self.multicast += frames * kind.multicast
-        self.broadcast += frames * kind.broadcast
+        if kind is not UNICAST:
+            self.multicast += frames * kind.multicast
+            self.broadcast += frames * kind.broadcast
 
     def as_dict(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in ("frames", "octets", "multicast", "broadcast")}
@@ -71,7 +72,6 @@ class PortCounters:
     def __init__(self) -> None:
         self.entered = Traffic()
         self.refused: Counter[Drop] = Counter()
-        self.copies = 0
         self.left = Traffic()
         self.lost: Counter[Drop] = Counter()
 
@@ -80,7 +80,11 @@ class PortCounters:
         self.left.clear()
         self.refused.clear()
         self.lost.clear()
-        self.copies = 0
+
+    @property
+    def copies(self) -> int:
+        """Copies of the frames that entered, wherever they went."""
+        return self.entered.copies
 
     def dropped(self) -> dict[str, int]:
         """Drops of both kinds by their reason; one that never happened is absent."""

@@ -128,15 +128,16 @@ class Switch(Configured):
             self.observer(port.name, "in", frames)
         known = port.cache.get
         try:
-            verdicts = [known(key) or self._look(port, source, frame) for frame in frames for key in _key(frame)]
+            keys = list(chain.from_iterable(map(_key, frames)))
         except StructError:  # one is shorter than that
-            verdicts = [known(bytes(frame[:KEY])) or self._look(port, source, frame) for frame in frames]
-        different = set(verdicts)
+            keys = [bytes(frame[:KEY]) for frame in frames]
         out: Parts = {}
-        if len(different) == 1:
-            self._sort(port, source, verdicts[0], frames, out)
+        verdict = known(keys[0]) if keys else None
+        if verdict is not None and keys.count(keys[0]) == len(keys):
+            self._sort(port, source, verdict, frames, out)
         else:
-            for verdict, group in _groups(different, verdicts, frames):
+            verdicts = [known(key) or self._look(port, source, frame) for key, frame in zip(keys, frames, strict=True)]
+            for verdict, group in _groups(set(verdicts), verdicts, frames):
                 self._sort(port, source, verdict, group, out)
         for destination, parts in out.items():
             burst = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
@@ -161,18 +162,20 @@ class Switch(Configured):
 
     def _sort(self, port: Pool | Uplink, source: Pool | None, verdict: Verdict, run: Sequence[Buffer], out: Parts) -> None:
         """Count a run of frames with one verdict and add it to what each of its destinations gets."""
-        count, octets, kind = len(run), sum(map(len, run)), verdict.kind
+        sizes = list(map(len, run))
+        count, octets, longest, kind = len(run), sum(sizes), max(sizes), verdict.kind
         port.entered.count(count, octets, kind)
         if verdict.refused is not None:
             port.refused[verdict.refused] += count
             if source is not None and source.on_spoof is not None and verdict.refused in SPOOFS:
                 source.on_spoof(source, verdict.refused)
             return
-        port.copies += count * (len(verdict.pools) + verdict.uplink)
+        port.entered.copies += count * (len(verdict.pools) + verdict.uplink)
         if verdict.insert is not None:
             tag = verdict.insert
             run = [insert_tag(frame, tag) for frame in run]
             octets += count * len(tag)
+            longest += len(tag)
         if verdict.uplink:
             if self.uplink.link.up:
                 self.uplink.left.count(count, octets, kind)
@@ -183,7 +186,7 @@ class Switch(Configured):
             return
         if source is not None:
             source.tx_loopback.count(count, octets, kind)
-        fits = max(map(len, run)) <= verdict.limit
+        fits = longest <= verdict.limit
         for pool in verdict.pools:
             kept = run if fits else pool.shorter(run, verdict.tagged)
             if kept:

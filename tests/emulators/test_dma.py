@@ -169,6 +169,40 @@ def test_like_a_plain_array(maps, accesses, gone):
             assert [m.content[i] for m, i, _, _ in covered] == list(range(100, 100 + size))
 
 
+def test_gather_and_scatter_are_read_and_write(dma):
+    """Over two maps in place, a seam between maps, and memory without bytes in place."""
+    for start, memory in ((0, BytesMemory(64)), (64, BytesMemory(64)), (128, Indirect(64))):
+        dma.map(start, 64, memory)
+    places = [(0, 8), (70, 3), (60, 8), (130, 4), (8, 0), (9, 5)]
+    pieces = [bytes(range(16 * n, 16 * n + size)) for n, (_, size) in enumerate(places)]
+    dma.scatter([at for at, _ in places], pieces)
+    assert [bytes(piece) for piece in dma.gather(*zip(*places, strict=True))] == pieces
+    assert [bytes(dma.read(*place)) for place in places] == pieces
+
+
+def test_a_fault_ends_gather_and_scatter(dma):
+    dma.map(0, 64, BytesMemory(64))
+    with pytest.raises(DmaFault, match="nothing is mapped at 0x40"):
+        dma.gather([0, 60, 0], [4, 8, 4])
+    with pytest.raises(DmaFault, match="nothing is mapped at 0x40"):
+        dma.scatter([0, 60, 8], [b"abcd", bytes(8), b"abcd"])
+    assert bytes(dma.read(0, 12)) == b"abcd" + bytes(8)
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_no_range_is_remembered_after_its_unmap(dma, write):
+    """Neither of the two that were found last."""
+    for start in (0, 64):
+        dma.map(start, 64, BytesMemory(64))
+    for gone in (0, 64):
+        for start in (0, 64):
+            dma.view(start, 4, write=write)
+        dma.unmap(gone, 64)
+        with pytest.raises(DmaFault):
+            dma.view(gone, 4, write=write)
+        dma.map(gone, 64, BytesMemory(64))
+
+
 def test_speed(dma):
     """The figures that the data path counts on; one undisturbed round of several is enough."""
     dma.map(0, 1 << 20, BytesMemory(1 << 20))

@@ -31,29 +31,26 @@ class Counters:
             bank[name].index for name in ("vfgprc", "vfgorc", "vfgprlbc", "vfgorlbc", "vfmprc")
         )
 
-    def _add(self, register: int, amount: int) -> None:
-        self._words[register] = self._words[register] + amount & _WRAP
-
     def transmit(self, pool: Pool, packets: Packets, frames: Sequence[Buffer]) -> None:
         """Hand a burst to the switch and count what it says: all frames, and those that stayed within the port."""
-        all_, local = pool.tx, pool.tx_loopback
+        all_, local, words = pool.tx, pool.tx_loopback, self._words
         octets, local_frames, local_octets = all_.octets, local.frames, local.octets
         packets.send(frames)
         count = len(frames)
-        self._add(self._gptc, count)
-        self._add(self._gotc, all_.octets - octets + FCS * count)
+        words[self._gptc] = words[self._gptc] + count & _WRAP
+        words[self._gotc] = words[self._gotc] + all_.octets - octets + FCS * count & _WRAP
         count = local.frames - local_frames
         if count:
-            self._add(self._gptlbc, count)
-            self._add(self._gotlbc, local.octets - local_octets + FCS * count)
+            words[self._gptlbc] = words[self._gptlbc] + count & _WRAP
+            words[self._gotlbc] = words[self._gotlbc] + local.octets - local_octets + FCS * count & _WRAP
 
     def received(self, frames: int, octets: int, multicast: int, loopback: bool) -> None:
         """``frames`` of together ``octets`` (without FCS) were written to a ring; ``multicast`` without broadcast."""
-        octets += FCS * frames
-        self._add(self._gprc, frames)
-        self._add(self._gorc, octets)
+        octets, words = octets + FCS * frames, self._words
+        words[self._gprc] = words[self._gprc] + frames & _WRAP
+        words[self._gorc] = words[self._gorc] + octets & _WRAP
         if multicast:
-            self._add(self._mprc, multicast)
+            words[self._mprc] = words[self._mprc] + multicast & _WRAP
         if loopback:
-            self._add(self._gprlbc, frames)
-            self._add(self._gorlbc, octets)
+            words[self._gprlbc] = words[self._gprlbc] + frames & _WRAP
+            words[self._gorlbc] = words[self._gorlbc] + octets & _WRAP

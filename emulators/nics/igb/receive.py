@@ -13,14 +13,16 @@ igbvf/netdev.c ``igbvf_clean_rx_irq`` and DPDK igb_rxtx.c, which are the users.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
+from struct import Struct
 from typing import Any
 
 from emulators.fabric.pool import Pool
 from emulators.nics.igb.buffers import DescType, Piece, lay_out
 from emulators.nics.igb.counters import Counters
-from emulators.nics.igb.headers import examine
+from emulators.nics.igb.headers import Found, examine, examine_all
 from emulators.nics.igb.interrupts import Interrupts
 from emulators.nics.igb.offload import swap16
 from emulators.nics.igb.rss import Rss
@@ -40,6 +42,7 @@ _BROADCAST, _VLAN = b"\xff" * 6, b"\x81\x00"
 
 # The write-back as two words of 64 bits; in the second one, over status and errors: length and VLAN tag.
 _DD, _EOP, _VP, _LB = (mask(RX_WRITEBACK, "status_error", name) for name in ("dd", "eop", "vp", "lb"))
+_PAIR = Struct("<QQ").pack
 _LENGTH, _TAG = place(RX_WRITEBACK, "length").shift, place(RX_WRITEBACK, "vlan").shift
 
 
@@ -162,7 +165,8 @@ class ReceiveQueue:
         """Lay frames into the ring as long as there are descriptors; how many went."""
         srrctl = self._words[self._split.index]
         size, kind = self._size_field.of(srrctl) << 10 or RCTL_BSIZE, self._kind_field.of(srrctl)
-        simple = kind == DescType.ONE_BUFFER and max(map(len, frames)) <= size
+        lengths = list(map(len, frames))
+        simple = kind == DescType.ONE_BUFFER and max(lengths) <= size
         taken = 0
         epoch = self._epoch
         try:
@@ -181,13 +185,15 @@ class ReceiveQueue:
             if epoch == self._epoch:
                 self._halt(fault)
         if taken and epoch == self._epoch:
-            self._count(frames[:taken], loopback)
+            self._count(frames[:taken], sum(lengths[:taken]), loopback)
             self.interrupts.cause(self.interrupts.receive[self.index])
         return taken
 
-    def _count(self, frames: Sequence[Buffer], loopback: bool) -> None:
-        multicast = sum([frame[0] & 1 and frame[:6] != _BROADCAST for frame in frames])
-        self.counters.received(len(frames), sum(map(len, frames)), multicast, loopback)
+    def _count(self, frames: Sequence[Buffer], octets: int, loopback: bool) -> None:
+        multicast = [frame for frame in frames if frame[0] & 1]
+        if multicast:
+            multicast = [frame for frame in multicast if frame[:6] != _BROADCAST]
+        self.counters.received(len(frames), octets, len(multicast), loopback)
 
     def _halt(self, fault: DmaFault) -> None:
         self.halted = True
@@ -196,29 +202,27 @@ class ReceiveQueue:
     def _write_plain(self, head: int, frames: Sequence[Buffer], loopback: bool) -> int:
         """One descriptor per frame, without a wrap; how many went, 0 when the ring was reset meanwhile."""
         n, at = len(frames), self._place(head)
-        epoch, dma, lengths = self._epoch, self.host.dma, _LENGTH
-        words = memoryview(dma.read(at, 16 * n)).cast("Q").tolist()
-        base = self._end(loopback)
-        results = []
-        for address, frame in zip(words[0::2], frames, strict=True):
-            low, status = self._look(frame)
-            if frame[12] == 0x81:
-                frame, tag = self._untag(frame, loopback)
-                status |= tag
-            dma.write(address, frame)
-            results.append(low)
-            results.append(status | base | len(frame) << lengths)
-        return (
-            n
-            if epoch == self._epoch and self._write_back(at, results, (head + n) % (self._words[self._length.index] >> 4))
-            else 0
-        )
+        epoch, dma = self._epoch, self.host.dma
+        addresses = memoryview(dma.read(at, 16 * n)).cast("Q")[::2].tolist()
+        found = examine_all(frames) if self.rss is None else [self._look(frame) for frame in frames]
+        if [frame for frame in frames if frame[12] == _VLAN[0]]:
+            frames, found = self._untag_all(frames, found, loopback)
+        dma.scatter(addresses, frames)
+        end, sizes = self._end(loopback), list(map(len, frames))
+        if sizes.count(sizes[0]) == n == found.count(found[0]):  # all alike, as in most bursts
+            low, high = array("Q", found[0][:1]) * n, array("Q", (found[0][1] | end | sizes[0] << _LENGTH,)) * n
+        else:
+            low = array("Q", [kind for kind, _ in found])
+            high = array("Q", [status | end | size << _LENGTH for (_, status), size in zip(found, sizes, strict=True)])
+        if epoch != self._epoch or not self._write_back(at, low, high, (head + n) % (self._words[self._length.index] >> 4)):
+            return 0
+        return n
 
-    def _look(self, frame: Buffer) -> tuple[int, int]:
+    def _look(self, frame: Buffer) -> Found:
         """Packet type (with RSS, where the PF gives this pool any) and checksum verdicts."""
-        if self.rss is None:
-            return examine(frame)
         low, status = examine(frame)
+        if self.rss is None:
+            return low, status
         kind, value = self.rss.hash(frame)
         return low | kind | value << 32, status
 
@@ -231,6 +235,12 @@ class ReceiveQueue:
         if loopback and self.swapped:
             tag = swap16(tag)
         return b"".join((frame[:12], frame[16:])), _VP | tag << _TAG
+
+    def _untag_all(self, frames: Sequence[Buffer], found: list[Found], loopback: bool) -> tuple[list[Buffer], list[Found]]:
+        """``_untag`` for a burst, the bits added to what was found."""
+        untagged = [self._untag(frame, loopback) for frame in frames]
+        found = [(low, status | tag) for (low, status), (_, tag) in zip(found, untagged, strict=True)]
+        return [frame for frame, _ in untagged], found
 
     def _write_laid_out(self, head: int, free: int, frame: Buffer, loopback: bool, kind: int, size: int) -> int:
         """One frame over as many descriptors as it takes; 1 when it went."""
@@ -245,7 +255,7 @@ class ReceiveQueue:
         for i, piece in enumerate(pieces):
             end = status | tag | self._end(loopback) if i == last else 0
             words = self._fill(head, piece, kind == DescType.LEGACY, low, end)
-            if words is None or not self._write_back(self._place(head), words, (head + 1) % count):
+            if words is None or not self._write_back(self._place(head), *words, (head + 1) % count):
                 return 0
             head = (head + 1) % count
         return 1
@@ -255,7 +265,7 @@ class ReceiveQueue:
         """Status of the last descriptor of a frame."""
         return _DD | _EOP | _LB if loopback else _DD | _EOP
 
-    def _fill(self, head: int, piece: Piece, legacy: bool, low: int, status: int) -> tuple[int, int] | None:
+    def _fill(self, head: int, piece: Piece, legacy: bool, low: int, status: int) -> tuple[array[int], array[int]] | None:
         """Fill the buffers of one descriptor; its write-back, or None when the ring was reset meanwhile."""
         epoch, dma = self._epoch, self.host.dma
         address, header = memoryview(dma.read(self._place(head), 16)).cast("Q").tolist()
@@ -266,18 +276,19 @@ class ReceiveQueue:
         high = status | piece.status | _DD | len(piece.data) << _LENGTH
         if epoch != self._epoch:
             return None
-        return (address, _legacy(high)) if legacy else (low | piece.low, high)
+        low, high = (address, _legacy(high)) if legacy else (low | piece.low, high)
+        return array("Q", (low,)), array("Q", (high,))
 
-    def _write_back(self, at: int, words: Sequence[int], head: int) -> bool:
-        """Both words of each descriptor, the one with DD last; then move the head. False when the ring was reset meanwhile."""
+    def _write_back(self, at: int, low: array[int], high: array[int], head: int) -> bool:
+        """Both words of each descriptor, those with DD last; then move the head. False when the ring was reset meanwhile."""
         epoch = self._epoch
-        view = self.host.dma.view(at, 8 * len(words), write=True)
+        view = self.host.dma.view(at, 16 * len(low), write=True)
         if view is None:
-            self.host.dma.write(at, b"".join([word.to_bytes(8, "little") for word in words]))
+            self.host.dma.write(at, b"".join([_PAIR(*words) for words in zip(low, high, strict=True)]))
         else:
-            target = view.cast("Q")
-            for i, word in enumerate(words):
-                target[i] = word
+            words = view.cast("Q")
+            words[::2] = low
+            words[1::2] = high  # a word at a time: the guest looks at them meanwhile
         if epoch != self._epoch:
             return False
         self._words[self._head.index] = head

@@ -153,12 +153,12 @@ class TransmitQueue:
         stop: Stop | None = None
         try:
             words = memoryview(self.host.dma.read(at, 16 * n)).cast("Q").tolist()
-            commands = words[1::2]
-            frames = None if self._first else self._plain(words[0::2], commands)
+            addresses, commands = words[0::2], words[1::2]
+            frames = None if self._first else self._plain(addresses, commands)
             if frames is not None:
                 done = n
             elif epoch == self._epoch:
-                frames, done, stop = self._walk(words[0::2], commands, epoch)
+                frames, done, stop = self._walk(addresses, commands, epoch)
         except DmaFault as fault:
             frames, stop = None, Stop("tx-descriptor-unreachable", fault=str(fault))
         if epoch != self._epoch:
@@ -210,9 +210,8 @@ class TransmitQueue:
         for command in set(commands):
             if command & _PLAIN_MASK != _PLAIN or not SHORTEST <= command & _LENGTH <= LONGEST:
                 return None
-        read = self.host.dma.read
         try:
-            return [read(address, command & _LENGTH) for address, command in zip(addresses, commands, strict=True)]
+            return self.host.dma.gather(addresses, [command & _LENGTH for command in commands])
         except DmaFault:
             return None
 

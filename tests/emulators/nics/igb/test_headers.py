@@ -11,7 +11,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkData
 from scapy.packet import Packet, Raw
 
-from emulators.nics.igb.headers import examine, split_at
+from emulators.nics.igb.headers import _examine, examine, examine_all, parse, split_at
 from regmodel.rings.igb import RX_WRITEBACK
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -122,3 +122,23 @@ def test_any_cut_packet_is_parsed(name: str, data: st.DataObject) -> None:
     frame = frame[: data.draw(st.integers(0, len(frame)))]
     examine(frame)
     assert 0 <= split_at(frame, ALL) <= len(frame)
+
+
+CHANGES = st.tuples(st.sampled_from(sorted(LAYERS)), st.integers(12, 60), st.integers(0, 255), st.integers(0, 8))
+
+
+@given(st.lists(CHANGES, max_size=6))
+def test_a_burst_is_examined_as_its_frames_are(rows: list[tuple[str, int, int, int]]) -> None:
+    """One by one, and by the parser that knows no short cuts; each frame also a second time, and a third time cut short."""
+    frames = []
+    for name, at, value, cut in rows:
+        frame = bytearray(bytes(LAYERS[name][0]).ljust(60, b"\0"))
+        frame[at % len(frame)] = value
+        frames += [bytes(frame), bytes(frame), bytes(frame[: len(frame) - cut])]
+    assert examine_all(frames) == [examine(frame) for frame in frames] == [_examine(frame, parse(frame)) for frame in frames]
+
+
+def test_a_frame_that_begins_like_the_last_one_and_is_cut_short() -> None:
+    frame = bytes(LAYERS["UDP without"][0])
+    assert examine_all([frame, frame, frame[:-1]]) == [examine(frame), examine(frame), examine(frame[:-1])]
+    assert examine(frame) != examine(frame[:-1])
