@@ -37,17 +37,19 @@ class Block:
         self.seen: list[tuple[str, int]] = []
         """(name, bits) of each watched output that was not 0, in order of time."""
         self._watched = tuple(watched)
+        self._strobes = 0
 
     async def start(self) -> None:
         """Start the clock and reset the block as power-on does. To be awaited once, before anything else."""
         for name in (*RESETS.values(), *self.inputs):
             getattr(self.dut, name).value = 0
         self.dut.rst_power_on.value = 1
-        self.dut.s_axil_arstrb.value = 0xF
-        Clock(self.dut.clk, PERIOD, unit="step").start()
-        self.axi = AxiLiteMaster(AxiLiteBus.from_prefix(self.dut, "s_axil"), self.dut.clk, self.dut.rst_power_on)
+        self._want(0xF)
+        Clock(self.dut.clk, PERIOD, unit="step", impl="gpi").start()
         for _ in range(3):
             await FallingEdge(self.dut.clk)
+        self.axi = AxiLiteMaster(AxiLiteBus.from_prefix(self.dut, "s_axil"), self.dut.clk, self.dut.rst_power_on)
+        await FallingEdge(self.dut.clk)
         self.dut.rst_power_on.value = 0
         await FallingEdge(self.dut.clk)
         for name in self._watched:
@@ -57,12 +59,18 @@ class Block:
         """One read access of the bus. ``during`` are inputs for the clock in which its (first) word is read."""
         value = 0
         for first, count in words(offset, size):
-            self.dut.s_axil_arstrb.value = ((1 << count) - 1) << first % 4
+            self._want(((1 << count) - 1) << first % 4)
             data = await self._access(self.axi.read(first, count), self.dut.read_now, during)
             value |= int.from_bytes(data.data, "little") << 8 * (first - offset)
             during = None
-        self.dut.s_axil_arstrb.value = 0xF
+        self._want(0xF)
         return value
+
+    def _want(self, strobes: int) -> None:
+        """Which bytes the reads to come want. Most want all: no need to say so each time."""
+        if strobes != self._strobes:
+            self._strobes = strobes
+            self.dut.s_axil_arstrb.value = strobes
 
     async def write(self, offset: int, size: int, value: int, during: Mapping[str, int] | None = None) -> None:
         """One write access of the bus."""

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from construct import Array, Int32ul
 
-from emulators.rtl import simulation as module
 from emulators.rtl import tools
 from emulators.rtl.hardware import Told
 from emulators.rtl.mutants import mutants
@@ -266,10 +265,10 @@ def test_a_simulation_that_ends() -> None:
             rtl.read(0x04, 4)
 
 
-def test_a_simulation_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 1.0)
+def test_a_simulation_that_stands_still() -> None:
     with Simulation(BLOCK) as rtl:
         assert rtl._process is not None
+        rtl._link.settimeout(0.5)  # instead of a minute
         os.kill(rtl._process.pid, signal.SIGSTOP)
         try:
             with pytest.raises(SimulationGone, match="the simulation of dut does not answer"):
