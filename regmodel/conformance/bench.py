@@ -21,7 +21,7 @@ from regmodel.conformance.accesses import (
     Wait,
     Write,
 )
-from regmodel.conformance.outcomes import Answer, Finding
+from regmodel.conformance.outcomes import Answer, Finding, Wrong
 from regmodel.conformance.places import PUT_BACK, Abilities, Ground, Place
 from regmodel.conformance.predictor import Predictor
 from regmodel.function import CONFIG_REGION, ResetCause
@@ -38,6 +38,8 @@ class Sheet:
 
     findings: list[Finding] = field(default_factory=list)
     further: int = 0
+    wrong: dict[str, Wrong] = field(default_factory=dict)
+    """By field: everything that an answer was wrong about."""
     compared: Counter[str] = field(default_factory=Counter)
     """By path: the bits that were compared at least once."""
     dead: bool = False
@@ -159,12 +161,15 @@ class Bench:
         if not differs:
             return
         self.sheet.dead |= got == (1 << 8 * size) - 1
+        wrong = _wrong(place, path, offset, expected, got, differs)
+        for one in wrong:
+            self.sheet.wrong.setdefault(one.field, one)
         if len(self.sheet.findings) >= MOST_FINDINGS:
             self.sheet.further += 1
             return
         whole = place is not None and (offset, size) == (place.offset, place.size)
         what = verb or ("reads" if whole else f"reads ({size} bytes at {offset:#x})")
-        fields = _fields(place, offset, expected, got, differs) if place is not None else ""
+        fields = ", ".join(str(one).removeprefix(f"{path}.") for one in wrong if one.field != path)
         self.sheet.findings.append(Finding(path, what, self._after, Answer(expected, got, care, 8 * size), fields))
 
     def _name(self, place: Place | None, file: int, offset: int, size: int) -> str:
@@ -177,11 +182,11 @@ class Bench:
         return "config.(nothing)" if file == CONFIG_REGION else f"bar{file}.(nothing)"
 
 
-def _fields(place: Place, offset: int, expected: int, got: int, differs: int) -> str:
-    """The fields of a register that are wrong, by name."""
-    if not isinstance(place.entry, Register):
-        return ""
+def _wrong(place: Place | None, path: str, offset: int, expected: int, got: int, differs: int) -> list[Wrong]:
+    """What an answer was wrong about: fields of a register; memory and holes as a whole."""
+    if place is None or not isinstance(place.entry, Register):
+        return [Wrong(path, expected & differs, got & differs)]
     shift = 8 * (offset - place.offset)
     expected, got, differs = (v << shift if shift >= 0 else v >> -shift for v in (expected, got, differs))
-    wrong = (f for f in place.entry.fields if f.mask & differs)
-    return ", ".join(f"{f.name or 'reserved'}{f.range} is {f.of(got):#x}, not {f.of(expected):#x}" for f in wrong)
+    met = [f for f in place.entry.fields if f.mask & differs]
+    return [Wrong(f"{path}.{f.name or 'reserved'}{f.range}", f.of(expected), f.of(got)) for f in met]

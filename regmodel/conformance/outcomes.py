@@ -56,6 +56,18 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Wrong:
+    """A field, or memory, that at least one answer was wrong about; the first such answer. Unlike findings, these are all."""
+
+    field: str
+    expected: int
+    got: int
+
+    def __str__(self) -> str:
+        return f"{self.field} is {self.got:#x}, not {self.expected:#x}"
+
+
+@dataclass(frozen=True)
 class Row:
     """One test on one register. ``reason`` says why, for every outcome but a pass; ``notes`` are bits that were left out."""
 
@@ -66,6 +78,7 @@ class Row:
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    wrong: tuple[Wrong, ...] = ()
 
 
 @dataclass
@@ -91,7 +104,10 @@ class Report:
         old = self.rows[at]
         outcome = worst((old.outcome, row.outcome))
         loud = old if old.outcome is outcome else row
-        self.rows[at] = replace(loud, findings=old.findings + row.findings, seconds=old.seconds + row.seconds)
+        wrong = {one.field: one for one in (*row.wrong, *old.wrong)}
+        self.rows[at] = replace(
+            loud, findings=old.findings + row.findings, seconds=old.seconds + row.seconds, wrong=tuple(wrong.values())
+        )
         return self.rows[at]
 
     @property

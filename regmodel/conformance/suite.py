@@ -115,7 +115,8 @@ class _Run:
         except RegmodelError as caught:
             error = caught
         outcome, reason = _verdict(check, sheet, error)
-        row = Row(test.name, check.about, outcome, reason, tuple(sheet.findings), check.notes, self.clock() - began)
+        found, wrong, seconds = tuple(sheet.findings), tuple(sheet.wrong.values()), self.clock() - began
+        row = Row(test.name, check.about, outcome, reason, found, check.notes, seconds, wrong)
         if error is not None:
             yield from self._recover(error)
         elif sheet.dead and self.bench.abilities.interactive:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from regmodel.conformance.outcomes import Answer, Finding, Outcome, Report, Row
+from regmodel.conformance.outcomes import Answer, Finding, Outcome, Report, Row, Wrong
 from regmodel.errors import UsageError
 
 VERSION = 1
@@ -32,6 +32,7 @@ def document(report: Report) -> dict[str, Any]:
                 "reason": row.reason,
                 "seconds": round(row.seconds, 6),
                 "findings": [_finding(finding) for finding in row.findings],
+                "wrong": [asdict(one) for one in row.wrong],
                 "notes": list(row.notes),
             }
             for row in report.rows
@@ -59,8 +60,9 @@ def load(written: str) -> Report:
         for row in found["rows"]:
             findings = tuple(_as_finding(finding) for finding in row["findings"])
             outcome = Outcome(row["outcome"])
+            notes, wrong = tuple(row["notes"]), tuple(Wrong(**one) for one in row["wrong"])
             report.add(
-                Row(row["test"], row["register"], outcome, row["reason"], findings, tuple(row["notes"]), row["seconds"])
+                Row(row["test"], row["register"], outcome, row["reason"], findings, notes, row["seconds"], wrong)
             )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"this is no report of `regmodel conform --json`: {error}") from error
