@@ -21,7 +21,7 @@ SOON = 1.0
 """Seconds in which a message arrives that nothing holds back."""
 NEVER = 0.01
 """Seconds after which one that has not arrived does not."""
-SPACING = 6e-3
+SPACING = 8e-3
 """Seconds between messages for the test of throttling: more than setting a cause takes anywhere."""
 RESOLUTION = 1
 """Microseconds by which two readings of the clock may be off."""
@@ -248,7 +248,7 @@ def _throttle(block: Block, vector: int) -> Steps[None]:
     yield from block.write(what.auto_clear, block.all)
     yield from block.write(what.mask, block.all)
     yield from block.throttle(vector, SPACING)
-    began = yield Now()
+    began, others, ahead = (yield Now()), block.all & ~bit, False
     for message in range(MESSAGES):
         yield from block.write(what.set_cause, block.all)
         block.due, seen = 0, 0
@@ -256,12 +256,14 @@ def _throttle(block: Block, vector: int) -> Steps[None]:
             more = yield Fired(SOON)
             if not more:
                 break
+            ahead |= bool(message) and not (seen | more) & bit and (seen | more) == others
             seen |= more
         took, least = (yield Now()) - began, round(message * SPACING * 1e6) - RESOLUTION
         block.live.claim(seen == block.all, f"message {message + 1} under a throttle: vectors {_bits(seen)} fired, not all")
         apart = f"message {message + 1} came {took} us after the first cause was set, not {least} us"
         if not block.live.claim(took >= least, apart):
             break
+    block.live.claim(ahead or not others, "its throttle holds back the other vectors")
     yield from block.throttle(vector, 0)
     yield from block.write(what.set_cause, bit)
     yield from block.fires("cause set, no throttle any more")

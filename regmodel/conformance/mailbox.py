@@ -267,10 +267,14 @@ def _ownership(box: Box) -> Steps[None]:
     own, others = box.talk.own, box.talk.others
     box.live.claim(not (yield from box.look(own)), f"shows {own} though nobody took the memory")
     yield from box.own()
+    yield from box.say(**{own: 0})
+    yield from box.silent(f"{own} was set and cleared, which is no request")
+    yield from box.own()
     box.live.claim(not (yield from box.look(others)), f"shows {others} while {own} is set")
     marks = [MARK + i for i in range(box.mailbox.words)]
     yield from box.fill(marks)
-    yield from box.silent(f"{own}, which is no request")
+    yield from box.own()
+    yield from box.silent(f"{own} was set again, which is no request")
     box.live.claim((yield from box.words(len(marks))) == marks, "the memory is not what its owner wrote")
     box.live.claim(bool((yield from box.look(own))), f"{own} did not stay set")
     yield from box.say(**{own: 0})
