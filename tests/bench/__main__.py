@@ -18,7 +18,7 @@ from tests.bench.table import Section, draw
 
 def sections() -> dict[str, Callable[[bool], Section]]:
     """By name, in the order in which they run; ``quick`` is the argument."""
-    from tests.bench import guest_sections, host_sections
+    from tests.bench import guest_sections, host_sections, python_sections
 
     return {
         "server": host_sections.server,
@@ -27,6 +27,7 @@ def sections() -> dict[str, Callable[[bool], Section]]:
         "driver": guest_sections.driver,
         "testpmd": guest_sections.testpmd,
         "tcp": guest_sections.tcp,
+        "python": python_sections.python,
     }
 
 
