@@ -31,7 +31,7 @@ def lint(found: RegisterBlock, room: Path) -> str:
     source = room / f"{found.name}.v"
     source.write_text(found.text)
     said = ""
-    for command in (["iverilog", "-g2005", "-Wall", "-o", "/dev/null"], ["verilator", "--lint-only", "-Wall"]):
+    for command in (["iverilog", "-g2005", "-Wall", "-o", str(room / "out")], ["verilator", "--lint-only", "-Wall"]):
         done = subprocess.run([*command, str(source)], capture_output=True, text=True, timeout=60)
         said += done.stdout + done.stderr + (f"status {done.returncode}" if done.returncode else "")
     return said
