@@ -44,11 +44,12 @@ def finish(tree: Path) -> None:
 
 
 TREE = debian.Tree(
-    "python", ("python3", "python3-numpy", "python3-greenlet", "python3-typer"),
+    "python", ("python3", "python3-numpy", "python3-greenlet", "python3-scapy", "python3-typer"),
     without=(  # patterns of tar(1)
         *(f"./usr/lib/python3*/{name}" for name in ("test", "ensurepip", "pydoc_data", "idlelib")),
         f"./{PACKAGES}/*/tests", f"./{PACKAGES}/numpy/f2py", f"./{PACKAGES}/numpy/*_tests.*.so",
         f"./{PACKAGES}/numpy/_core/_simd.*.so", "./usr/share",
+        *(f"./{PACKAGES}/scapy/{name}" for name in ("contrib", "layers", "modules", "tools")),  # it reads and writes captures
     ),
     finish=finish,
 )  # fmt: skip
