@@ -29,6 +29,7 @@ GROUP = "regmodel.conformance.targets"
 """Targets that are no transports: name is the scheme of ``--via``, value ``module:open``, called as ``open(rest, device)``
 for a context manager that gives something like ``Judged``."""
 SERVED = "vfio-user"
+NAP = 1e-3
 
 
 class Judged(Protocol):
@@ -62,10 +63,17 @@ class TransportTarget:
     """``transport``, for the suite. ``reset_cause`` is what ``transport.reset`` is to the device."""
 
     def __init__(
-        self, transport: Transport, device: Device, *, reset_cause: ResetCause, world: Any = None, peer: bool = True
+        self,
+        transport: Transport,
+        device: Device,
+        *,
+        reset_cause: ResetCause,
+        world: Any = None,
+        peer: bool = True,
+        neighbour: Transport | None = None,
     ) -> None:
         """``world`` is what holds the device, where that is this process: its registers can be seen from behind, its PF
-        reset, frames put on its wire. ``peer``: the PF has a driver."""
+        reset, its wire reached. ``peer``: the PF has a driver. ``neighbour`` leads to another function on the same wire."""
         function = world.function if world is not None else None
         self.name, self.transport, self._world = transport.name, transport, world
         self._reset_cause, self._function = reset_cause, function
@@ -80,7 +88,7 @@ class TransportTarget:
             memory=True,
             peer=peer and bool(device.mailboxes),
             peer_resets=world is not None and bool(device.mailboxes),
-            wire=world is not None,
+            wire=neighbour is not None or bool(getattr(getattr(world, "card", None), "ports", ())),
             raw_config=not virtualised,
             virtualised=virtualised,
             files=frozenset({*device.bars, CONFIG_REGION}),
@@ -92,9 +100,19 @@ class TransportTarget:
             do.Reset: self._reset, do.Wait: lambda a: transport.sleep(a.seconds),
             do.Drive: self._drive, do.Observe: self._observe,
             do.Listen: self._listen, do.Fired: lambda a: sum(1 << v for v in transport.wait_irq(a.seconds)),
-            do.Now: lambda a: round(transport.now() * 1e6), do.Inject: self._inject, do.ResetPeer: self._reset_peer,
+            do.Now: lambda a: round(transport.now() * 1e6), do.ResetPeer: self._reset_peer,
+            do.Inject: lambda a: self._wire.send(a.frame), do.Heard: self._heard,
             do.Allocate: self._allocate, do.Store: self._store, do.Load: self._load,
         }  # fmt: skip
+        self._wire: Any = None
+        if neighbour is not None:
+            from drivers.neighbour import Neighbour
+
+            self._wire = Neighbour(neighbour, device)
+        elif self.abilities.wire:
+            from drivers.neighbour import Switch
+
+            self._wire = Switch(world)
         self._decode()
 
     def perform(self, access: do.Access) -> int:
@@ -143,8 +161,14 @@ class TransportTarget:
         assert self._hardware is not None
         return int(self._hardware.cell(access.path).value)
 
-    def _inject(self, access: do.Inject) -> None:
-        self._world.card.ports[0].switch.receive([access.frame])
+    def _heard(self, access: do.Heard) -> int:
+        frames: list[bytes] = []
+        end = self.transport.now() + access.seconds
+        while True:
+            frames += [frame for frame in self._wire.heard() if frame[12:14] == do.CHECKS]
+            if len(frames) >= access.frames or self.transport.now() >= end:
+                return do.digest(frames)
+            self.transport.sleep(NAP)
 
     def _reset_peer(self, access: do.ResetPeer) -> None:
         self._world.card.control(["pf-reset"])
@@ -184,7 +208,10 @@ class TransportTarget:
         return int.from_bytes(buffer.view[at : at + access.size], "little")
 
     def close(self) -> None:
-        """Let go of the transport."""
+        """Let go of the transport, and of whoever is on the wire."""
+        if self._wire is not None:
+            with suppress(DeviceGone):
+                self._wire.close()
         with suppress(DeviceGone):
             self.transport.close()
 
@@ -197,21 +224,32 @@ class TransportTarget:
         self.close()
 
 
-def open_target(via: str, device: Device, **options: Any) -> AbstractContextManager[Judged]:
-    """What ``--via`` names, opened: a transport, or a target that registered itself. Raises ``UsageError`` and theirs."""
+def open_target(
+    via: str, device: Device, *, neighbour: str | None = None, **options: Any
+) -> AbstractContextManager[Judged]:
+    """What ``--via`` names, opened: a transport, or a target that registered itself. ``neighbour`` names another function of
+    the same card in the same way, to talk to. Raises ``UsageError`` and theirs.
+    """
     scheme, _, rest = via.partition(":")
     for ep in entry_points(group=GROUP, name=scheme):
+        if neighbour:
+            raise UsageError(f"--neighbour {neighbour}: {via} takes no neighbour")
         opener: Callable[..., AbstractContextManager[Judged]] = ep.load()
         return opener(rest, device, **options)
     if scheme == "inprocess" and not rest:
-        return _in_process(device, **options)
+        return _in_process(device, neighbour, **options)
     from drivers.transports.opening import open_transport, schemes
 
     if scheme not in schemes():
         every = sorted({*schemes(), *(ep.name for ep in entry_points(group=GROUP))} - {"replay"})
         raise UsageError(f"--via {via}: nothing of that name can be judged; there are {', '.join(every)}")
     transport = open_transport(via, device, **options)
-    return TransportTarget(transport, device, reset_cause=_cause(scheme, transport))
+    try:
+        other = open_transport(neighbour, device, **options) if neighbour else None
+        return TransportTarget(transport, device, reset_cause=_cause(scheme, transport), neighbour=other)
+    except BaseException:
+        transport.close()
+        raise
 
 
 def _cause(scheme: str, transport: Transport) -> ResetCause:
@@ -219,17 +257,23 @@ def _cause(scheme: str, transport: Transport) -> ResetCause:
     return ResetCause.FLR if scheme != SERVED and has_flr(transport) else ResetCause.BUS
 
 
-def _in_process(device: Device, **options: Any) -> TransportTarget:
-    """A card of its own in this process, with the hardware's side of its registers; time passes only while the suite waits."""
+def _in_process(device: Device, neighbour: str | None, **options: Any) -> TransportTarget:
+    """A card of its own in this process, with the hardware's side of its registers; time passes only while the suite waits.
+
+    With ``neighbour`` (``inprocess``), the second function of the card is on the wire, instead of the judge itself.
+    """
     from drivers.errors import NotSupported
     from drivers.transports.in_process import GROUP as MODELS
     from drivers.transports.in_process import InProcess
 
     for ep in entry_points(group=MODELS, name="model"):
-        world = ep.load()(device, **{"clock": "manual", **options})
+        if neighbour not in (None, "inprocess"):
+            raise UsageError(f"--neighbour {neighbour}: beside a device in this process there is only 'inprocess'")
+        world = ep.load()(device, 2 if neighbour else 1, **{"clock": "manual", **options})
         transport = InProcess(world.function, world, release=world.close)
+        other = InProcess(world.functions[1], world, name="inprocess (neighbour)") if neighbour else None
         cause = ResetCause.FLR if has_flr(transport) else ResetCause.BUS
-        return TransportTarget(transport, device, reset_cause=cause, world=world)
+        return TransportTarget(transport, device, reset_cause=cause, world=world, neighbour=other)
     raise NotSupported(f"no device models are installed (entry point 'model' of group {MODELS}): install all of regmodel")
 
 

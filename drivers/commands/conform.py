@@ -11,6 +11,7 @@ import typer
 def conform(
     device: Annotated[str, typer.Argument(help="a name or file.py:NAME, see `regmodel list`")],
     via: Annotated[str, typer.Option(help="where it is, see below")] = "inprocess",
+    neighbour: Annotated[str | None, typer.Option(help="another function of the same card, as for --via, to talk to")] = None,
     test: Annotated[list[str] | None, typer.Option(help="only this test, or those that begin so; may be repeated")] = None,
     why: Annotated[bool, typer.Option("--why", help="print the reason for everything that was left out")] = False,
     junit: Annotated[Path | None, typer.Option(help="write JUnit XML there")] = None,
@@ -38,7 +39,7 @@ def conform(
     from regmodel.conformance.reports import write
 
     logging.getLogger("regmodel.device").setLevel(logging.CRITICAL)  # what the device says of the suite's accesses
-    report = judge_via(via, find(device), tests=test or (), needless=needless)
+    report = judge_via(via, find(device), tests=test or (), needless=needless, neighbour=neighbour)
     if quiet:
         print(report.summary)
     else:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
+from zlib import crc32
 
 from regmodel.errors import RegmodelError
 from regmodel.function import ResetCause
@@ -195,6 +196,32 @@ class Inject:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What the device has sent since the last time, as ``digest`` makes it; waits up to ``seconds`` for ``frames`` frames.
+
+    Only frames of type ``CHECKS`` count: others may be on the same wire. Only for targets with a wire.
+    """
+
+    frames: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"wait {self.seconds} s for {self.frames} frames of the device"
+
+
+CHECKS = bytes.fromhex("88b5")
+"""The Ethernet type of frames that checks send: local experimental 1 (IEEE 802)."""
+
+
+def digest(frames: Iterable[bytes]) -> int:
+    """A number for frames in their order: a CRC-32 of each with its length, one after the other; 0 for none."""
+    value = 0
+    for frame in frames:
+        value = crc32(frame, crc32(len(frame).to_bytes(4, "little"), value))
+    return value
+
+
+@dataclass(frozen=True, slots=True)
 class ResetPeer:
     """The PF is reset under the function. Only for targets whose peer can be told to."""
 
@@ -204,13 +231,13 @@ class ResetPeer:
 
 Access: TypeAlias = (
     Read | Write | ConfigRead | ConfigWrite | Reset | Drive | Observe | Wait | Listen | Fired | Allocate | Store | Load
-    | Now | Inject | ResetPeer
+    | Now | Inject | Heard | ResetPeer
 )  # fmt: skip
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Access, int, T]
 """A check in progress: yields accesses, is sent answers (0 where there is nothing to answer)."""
 
-READS = (Read, ConfigRead, Observe, Fired, Allocate, Load, Now)
+READS = (Read, ConfigRead, Observe, Fired, Allocate, Load, Now, Heard)
 """The accesses that are answered."""
 
 

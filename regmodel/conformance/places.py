@@ -42,7 +42,7 @@ class Abilities:
     peer_resets: bool = False
     """It takes ``ResetPeer``."""
     wire: bool = False
-    """It takes ``Inject``."""
+    """It takes ``Inject`` and ``Heard``: there is somebody else on the wire."""
     alone: bool = False
     """Nothing is behind the registers: what hardware writes, the judge writes."""
     sizes: frozenset[int] = ACCESS_SIZES

@@ -14,7 +14,7 @@ from construct import Construct
 
 from regmodel.catalogue import Ring
 from regmodel.conduct import Traffic
-from regmodel.conformance.accesses import Allocate, Inject, Load, Steps, Store
+from regmodel.conformance.accesses import CHECKS, Allocate, Heard, Inject, Load, Steps, Store, digest
 from regmodel.conformance.bench import Bench
 from regmodel.conformance.checks import Checks, Skip, Test
 from regmodel.conformance.live import Live, live, not_applicable
@@ -169,7 +169,7 @@ def _get(container: Any, path: str) -> int:
 
 def frame(number: int, size: int = 60, source: bytes = bytes.fromhex("02005e10fffe")) -> bytes:
     """A broadcast frame of an experimental type (IEEE 802), which says everywhere which one it is."""
-    head = b"\xff" * 6 + source + bytes.fromhex("88b5") + number.to_bytes(4, "big")
+    head = b"\xff" * 6 + source + CHECKS + number.to_bytes(4, "big")
     return head + bytes((number * 7 + i) & 0xFF for i in range(size - len(head)))
 
 
@@ -248,7 +248,18 @@ def carry(queue: Queue, frames: Sequence[bytes], pieces: int = 1) -> Steps[bool]
     for slot in ends:
         if not queue.live.claim((yield from queue.done(slot)), f"descriptor {slot} is not done"):
             return False
-    return (yield from _only_ends(queue, slots, ends)) if pieces > 1 else True
+    if pieces > 1 and not (yield from _only_ends(queue, slots, ends)):
+        return False
+    return (yield from _left(queue, frames))
+
+
+def _left(queue: Queue, frames: Sequence[bytes]) -> Steps[bool]:
+    """What was offered is what somebody else has heard, where there is somebody."""
+    if not queue.live.bench.abilities.wire:
+        return True
+    heard = yield Heard(len(frames), PATIENCE)
+    said = f"what was heard on the wire is not what was sent: {len(frames)} frames of {[*map(len, frames[:3])]}... bytes"
+    return queue.live.claim(heard == digest(frames), said)
 
 
 def _only_ends(queue: Queue, slots: Sequence[int], ends: Sequence[int]) -> Steps[bool]:
@@ -381,6 +392,8 @@ def _stop_and_go(queue: Queue) -> Steps[None]:
         else:
             yield from queue.offer([_frames(queue, [60], 99)])
         queue.live.claim(not (yield from queue.done(slot, QUIET)), "a stopped queue worked off a descriptor")
+        if not queue.traffic.inward:
+            yield from _left(queue, [])
         if not (yield from queue.start()):
             return
         yield from queue.head("a new start")
