@@ -45,7 +45,7 @@ class Block:
             getattr(self.dut, name).value = 0
         self.dut.rst_power_on.value = 1
         self._want(0xF)
-        Clock(self.dut.clk, PERIOD, unit="step", impl="gpi").start()
+        Clock(self.dut.clk, PERIOD, unit="step", impl="gpi").start(start_high=False)  # no edge before the inputs are there
         for _ in range(3):
             await FallingEdge(self.dut.clk)
         self.axi = AxiLiteMaster(AxiLiteBus.from_prefix(self.dut, "s_axil"), self.dut.clk, self.dut.rst_power_on)
