@@ -7,18 +7,22 @@ root port is alone in one, and so is each VF of QEMU's ``igb``.
 
 from __future__ import annotations
 
+from emulators.qemu.errors import GuestError
 from emulators.qemu.vm import VM
 
 MODULE = "vfio-pci"
 
 
 def bind(vm: VM, *bdfs: str, driver: str = MODULE) -> None:
-    """Give PCI functions (``0000:01:00.0``) to a driver by name, whichever has them now."""
+    """Give PCI functions (``0000:01:00.0``) to a driver by name, whichever has them now. Raises ``GuestError``."""
     for bdf in bdfs:
         device = f"/sys/bus/pci/devices/{bdf}"
-        vm.run(f"[ ! -e {device}/driver ] || echo {bdf} > {device}/driver/unbind; "
-               f"echo {driver} > {device}/driver_override && echo {bdf} > /sys/bus/pci/drivers_probe && "
-               f"[ $(basename $(readlink {device}/driver)) = {driver} ]", check=True)
+        done = vm.run(f"[ ! -e {device}/driver ] || echo {bdf} > {device}/driver/unbind; "
+                      f"echo {driver} > {device}/driver_override && echo {bdf} > /sys/bus/pci/drivers_probe; "
+                      f"[ $(basename $(readlink {device}/driver)) = {driver} ]")
+        if done.status:
+            needs = " and has an IOMMU (viommu=True, --viommu)" if driver == MODULE else ""
+            raise GuestError(f"{driver} does not take {bdf}: see that {vm.name} has that device, has loaded that module{needs}")
 
 
 def virtual_functions(vm: VM, interface: str, count: int = 1) -> list[str]:

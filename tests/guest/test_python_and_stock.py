@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from emulators.qemu import VM
@@ -52,3 +56,22 @@ def test_they_ping_each_other(bench: Bench, device: str, kernel: str, via: str, 
     assert f"{OURS} lladdr {station.mac.hex(':')}" in neighbours  # the frames did come from that VF
     bench.add_up("vf0")  # VF 1 was reset in between
     clean(parties.stock)
+
+
+@pytest.mark.only(kernel=["7.2"])
+def test_the_stock_driver_pings_testpmd_in_python(bench: Bench, device: str, kernel: str) -> None:
+    """``regmodel pmd --mode icmpecho`` on the socket of the other VF, until Ctrl-C."""
+    server = bench.serve(2)
+    stock = bench.guest(0)
+    up(stock, ADDRESSES[0])
+    pmd = ["pmd", device, "--via", f"vfio-user:{server.sockets[1]}", "--mode", "icmpecho"]
+    with subprocess.Popen([sys.executable, "-m", "regmodel.cli", *pmd], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline().startswith("RX ")  # it says its rates once a second
+            ping(stock, OURS, count=COUNT)
+        finally:
+            process.send_signal(signal.SIGINT)
+            said = process.stdout.read()
+    assert process.returncode == 0
+    assert f"{COUNT + 1} received, {COUNT + 1} sent, 0 dropped" in said  # the pings, and ARP
