@@ -366,6 +366,17 @@ def _flipped(honest: Any, frame: Any, *more: Any) -> Any:
     return honest(bytes(frame[:-1]) + bytes([frame[-1] ^ 1]), *more)
 
 
+def _garbles(honest: Any, self: Any, pool: Any, packets: Any, frames: Any) -> None:
+    honest(self, pool, packets, [bytes(frame[:-1]) + bytes([frame[-1] ^ 0x80]) for frame in frames])
+
+
+def _backwards(honest: Any, self: Any, address: int, command: int) -> Any:
+    """The pieces of a packet, but for the last one, in the wrong order."""
+    if command & transmit._EOP:
+        self._parts.reverse()
+    return honest(self, address, command)
+
+
 def _larger(honest: Any, frame: Any, kind: int, size: int, *more: Any) -> Any:
     return honest(frame, kind, size + 1, *more)
 
@@ -390,6 +401,8 @@ RINGS = (
     Fault("wrong count", "octets without FCS", "ring_4096_transfers", counters, "FCS", 0),
     Fault("wrong count", "octets received", "ring_4096_transfers", counters.Counters, "received", _short),
     Fault("wrong count", "packets received", "ring_one_packet", counters.Counters, "received", _uncounted),
+    Fault("wrong content", "a bit flipped when sent", "ring_one_packet", counters.Counters, "transmit", _garbles),
+    Fault("wrong content", "pieces out of order", "ring_pieces", TX, "_data", _backwards),
     Fault("wrong piece", "larger than its buffer", "ring_pieces", receive, "lay_out", _larger),
     Fault("wrong piece", "a bit flipped", "ring_pieces", receive, "lay_out", _flipped),
     Fault("wrong piece", "each marked as the last", "ring_pieces", RX, "_fill", _every_is_last),
