@@ -19,6 +19,7 @@ from regmodel.conformance.places import Abilities
 from regmodel.errors import UsageError
 from regmodel.export.verilog import block
 from regmodel.function import ResetCause
+from regmodel.registers import Kind, Register
 
 Mutate = Callable[[str], str]
 
@@ -79,12 +80,13 @@ class RtlTarget:
             case do.Reset(cause):
                 self._reset(cause)
             case do.Drive(path, value, mask):
-                simulation, rest = self._find(path)
                 events = self._events[path] = not self._events.get(path, True)
-                simulation.store(rest, value, mask, events)
+                simulation, rest = self._find(path)
+                if mask and rest:
+                    simulation.store(rest, value, mask, events)
             case do.Observe(path):
                 simulation, rest = self._find(path)
-                return simulation.value(rest)
+                return simulation.value(rest) if rest else 0
             case do.Wait():
                 pass  # nothing happens by itself
             case _:
@@ -97,11 +99,23 @@ class RtlTarget:
         return self._simulations[index]
 
     def _find(self, path: str) -> tuple[Simulation, str]:
-        """The block, and the path within it, of ``bar0.eitr[1]``."""
+        """The block, and the path within it, of ``bar0.eitr[1]``; of a bank, the instance that its index register selects.
+
+        The path is empty where nothing is stored: a doorbell, or beyond the last instance.
+        """
         prefix, _, rest = path.partition(".")
         if not prefix.startswith("bar") or not prefix[3:].isdigit():
             raise UsageError(f"{path}: not in a BAR")
-        return self._bar(int(prefix[3:])), rest
+        simulation = self._bar(int(prefix[3:]))
+        name, _, index = rest.rstrip("]").partition("[")
+        entry = simulation.block.bar.entries.get(name)
+        if entry is None or entry.kind is Kind.DOORBELL:
+            return simulation, ""
+        if isinstance(entry, Register) and entry.banked_by is not None:
+            select, count = entry.banked_by
+            instance = simulation.value(select)
+            return simulation, f"{name}[{int(index or 0) * count + instance}]" if instance < count else ""
+        return simulation, rest
 
     def _wire(self, bar: int) -> None:
         """A pulse that resets the device comes back as that reset."""
