@@ -44,7 +44,8 @@ def interrupts(queues: int) -> Interrupts:
 def transmit() -> Traffic:
     """Advanced descriptors. DD comes in those that ask for it by RS (DS 7.2.2.3)."""
     return Traffic(
-        ring="tx", enable="txdctl.enable", setup={},
+        ring="tx", enable="txdctl.enable",
+        setup={"tdwbal.head_wb_en": 0, "txdctl.pthresh": 0, "txdctl.hthresh": 0, "txdctl.wthresh": 0},
         format="tx_data", written="tx_writeback",
         constant={"cmd_type_len.dtyp": 3, "cmd_type_len.ifcs": 1, "cmd_type_len.dext": 1},
         address="buffer_addr", length="cmd_type_len.dtalen", whole="olinfo_status.paylen",
