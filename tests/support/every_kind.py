@@ -92,6 +92,7 @@ KINDS = (
     "fixed"    / Reg32(0x3D4, CONST, reset=0xC0FFEE)                                       * "never changes",
     "reserved" / Reg32(0x3D8, "one" / RW[0], RSVD[...], reset={POWER_ON: 0xFFFF_FFFF, FLR: 0xF0F0_F0F0})
                                                                                     * "reserved bits that differ by reset",
+    "late"     / Reg32(0x3DC, CONST, reset={FLR: 5}, survives=(POWER_ON, BUS, SOFTWARE))   * "constant after its first reset",
     "queues"   / Register(Kind.PLAIN, 32, Each(0x3E0, 8, 3), ("head" / RO[15:0], "tail" / RW[31:16])) * "an array with holes",
 )
 # fmt: on

@@ -134,13 +134,12 @@ class State:
         """The value, if nothing can ever change it."""
         if any(v.stores or v.read_acts for v in self.views) or any(self.driven(f) for f in self.owner.entry.fields):
             return None
-        found = set()
+        found = {0} if self.uninitialised else set()
         for cause in ResetCause:
             mask = sum(f.mask for f in self.owner.entry.fields if cause not in f.survives)
-            value = self.owner.entry.reset_value(cause)
-            if mask not in (0, (1 << self.width) - 1) or (not mask and cause is ResetCause.POWER_ON and value):
+            if mask not in (0, (1 << self.width) - 1):
                 return None
-            found |= {value} if mask else set()
+            found |= {self.owner.entry.reset_value(cause)} if mask else set()
         return found.pop() if len(found) == 1 else None
 
     @property
