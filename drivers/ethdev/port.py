@@ -154,7 +154,7 @@ class EthDev(ABC):
             try:
                 self.close()
             except Exception as second:
-                if error is not None:
+                if error is not None and type(second) is not type(error):
                     error.add_note(f"and closing the port: {second}")
 
     # -- packets

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
+from emulators.process import ServerProcess
 from regmodel.cli import main
 
 IN = ["--via", "inprocess"]
@@ -78,3 +82,13 @@ def test_a_recorded_session_is_replayed(capsys: pytest.CaptureFixture[str], tmp_
         assert exit.value.code in (0, None), captured.err
         said.append([line for line in captured.out.splitlines() if line.startswith(("forwarded", "opackets", "obytes"))])
     assert said[0] == said[1] and "64 sent" in said[0][0]
+
+
+def test_a_server_that_dies_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with ServerProcess(["igbvf"]) as server:
+        threading.Timer(1.0, os.kill, (server.pid, signal.SIGKILL)).start()
+        with pytest.raises(SystemExit) as exit:
+            main(["pmd", "igbvf", "--via", f"vfio-user:{server.sockets[0]}", "--mode", "txonly", "--seconds", "20", "--quiet"])
+    err = capsys.readouterr().err
+    assert exit.value.code == 1
+    assert err.count("\n") == 1 and "start it again" in err
