@@ -4,7 +4,8 @@ A PCI function owns one ``DmaMap`` and hands it to its model as ``Host.dma``. Wh
 file, messages on a socket, a bytearray) is the business of the ``Memory`` behind each range and does not enter here.
 
 This is the data path. A guest without an IOMMU has a handful of ranges; one with an IOMMU maps page by page and has
-thousands, so ranges are found by bisection and the last two that were found are remembered.
+thousands, so ranges are found by bisection and the last one found is remembered: one for single accesses, which are to
+rings, and one for those of a burst, which are to buffers; for reads and writes each.
 """
 
 from __future__ import annotations
@@ -111,8 +112,8 @@ class DmaMap:
     def __init__(self) -> None:
         self._ranges: Ranges[Mapped] = Ranges()
         self._enabled = False
-        self._read_start, self._read_end, self._read_view = self._read_before = _NOTHING
-        self._write_start, self._write_end, self._write_view = self._write_before = _NOTHING
+        self._read_start, self._read_end, self._read_view = self._gathered = _NOTHING
+        self._write_start, self._write_end, self._write_view = self._scattered = _NOTHING
 
     # -- what the function does with it
 
@@ -197,50 +198,44 @@ class DmaMap:
     def gather(self, addresses: Sequence[int], sizes: Sequence[int]) -> list[Buffer]:
         """``read`` of each, in order. Raises ``DmaFault``."""
         found: list[Buffer] = []
-        start, end, view = self._read_start, self._read_end, self._read_view
+        start, end, view = self._gathered
         for iova, size in zip(addresses, sizes, strict=True):
             if start <= iova and iova + size <= end:
                 at = iova - start
                 found.append(view[at : at + size])
             else:
                 found.append(self.read(iova, size))  # which may wait, and find other maps afterwards
-                start, end, view = self._read_start, self._read_end, self._read_view
+                self._gathered = start, end, view = self._read_start, self._read_end, self._read_view
         return found
 
     def scatter(self, addresses: Sequence[int], data: Sequence[Buffer]) -> None:
         """``write`` of each, in order. Raises ``DmaFault``, with all before it stored."""
-        start, end, view = self._write_start, self._write_end, self._write_view
+        start, end, view = self._scattered
         for iova, piece in zip(addresses, data, strict=True):
             if start <= iova and (last := iova + len(piece)) <= end:
                 view[iova - start : last - start] = piece
             else:
                 self.write(iova, piece)
-                start, end, view = self._write_start, self._write_end, self._write_view
+                self._scattered = start, end, view = self._write_start, self._write_end, self._write_view
 
     # -- inside
 
     def _forget(self) -> None:
-        self._read_start, self._read_end, self._read_view = self._read_before = _NOTHING
-        self._write_start, self._write_end, self._write_view = self._write_before = _NOTHING
+        self._read_start, self._read_end, self._read_view = self._gathered = _NOTHING
+        self._write_start, self._write_end, self._write_view = self._scattered = _NOTHING
 
     def _look_up(self, iova: int, size: int, write: bool) -> memoryview | None:
-        """``view`` for whatever is not in the range of the last hit; remembers the range it finds, and the last: bursts go
-        to and fro between ring and buffers."""
+        """``view`` for whatever is not in the range of the last hit; remembers the range it finds."""
         if size < 0:
             raise DmaFault(iova, size, "negative size")
-        start, end, view = self._write_before if write else self._read_before
-        if not (start <= iova and iova + size <= end):
-            start, end, mapped = self._checked(iova, size, iova, write)
-            if mapped.view is None or iova + size > end:
-                return None
-            view = mapped.view
+        start, end, mapped = self._checked(iova, size, iova, write)
+        if mapped.view is None or iova + size > end:
+            return None
         if write:
-            self._write_before = self._write_start, self._write_end, self._write_view
-            self._write_start, self._write_end, self._write_view = start, end, view
+            self._write_start, self._write_end, self._write_view = start, end, mapped.view
         else:
-            self._read_before = self._read_start, self._read_end, self._read_view
-            self._read_start, self._read_end, self._read_view = start, end, view
-        return view[iova - start : iova - start + size]
+            self._read_start, self._read_end, self._read_view = start, end, mapped.view
+        return mapped.view[iova - start : iova - start + size]
 
     def _checked(self, iova: int, size: int, address: int, write: bool) -> tuple[int, int, Mapped]:
         """The range at ``address``, or the fault of the whole access."""

@@ -76,26 +76,27 @@ NOTHING = Header()
 
 def examine(frame: Buffer) -> Found:
     """Packet type and checksum verdicts of ``frame``, both in place for the write-back."""
-    return examine_all((frame,))[0]
+    return examine_all((frame,))[0][0]
 
 
-def examine_all(frames: Sequence[Buffer]) -> list[Found]:
-    """The same for each of a burst. Plain UDP and TCP over IPv4 are looked at here, the rest is parsed step by step.
+def examine_all(frames: Sequence[Buffer]) -> tuple[list[Found], bool]:
+    """The same for each of a burst; and whether all of them are plain: UDP or TCP over IPv4 without tag, options, fragments.
 
-    UDP without checksums is often a run of frames that begin alike: they need no identification (RFC 6864, 4.1).
+    What is plain is looked at here, the rest is parsed step by step. UDP without checksums is often a run of frames that
+    begin alike: they need no identification (RFC 6864, 4.1).
     """
+    try:
+        rows = list(map(_PLAIN, frames))
+    except StructError:  # one is too short to be plain
+        return [_examine(frame, parse(frame)) for frame in frames], False
     found: list[Found] = []
+    plain = True
     same, same_end, same_found = None, 0, NOTHING_FOUND
-    for frame in frames:
-        try:
-            words = _PLAIN(frame)
-        except StructError:  # too short to be plain
-            found.append(_examine(frame, parse(frame)))
-            continue
-        if words == same and len(frame) >= same_end:
+    for frame, row in zip(frames, rows, strict=True):
+        if row == same and len(frame) >= same_end:
             found.append(same_found)
             continue
-        front, total, middle, addresses, checksum = words
+        front, total, middle, addresses, checksum = row
         if front >> 8 == _PLAIN_FRONT and len(frame) >= total + 14:
             good = (front + total + middle + addresses) % 0xFFFF == IP_TYPE  # which is no part of the IP header
             protocol = middle & _PLAIN_MIDDLE
@@ -103,14 +104,15 @@ def examine_all(frames: Sequence[Buffer]) -> list[Found]:
                 if checksum:
                     found.append(_PLAIN_UDP_SUMMED[good, _l4_good(frame, total, _UDP)])
                 else:
-                    same, same_end, same_found = words, total + 14, _PLAIN_UDP[good]
+                    same, same_end, same_found = row, total + 14, _PLAIN_UDP[good]
                     found.append(same_found)
                 continue
             if protocol == _TCP << 16 and total >= 40:
                 found.append(_PLAIN_TCP[good, _l4_good(frame, total, _TCP)])
                 continue
         found.append(_examine(frame, parse(frame)))
-    return found
+        plain = False
+    return found, plain
 
 
 def _l4_good(frame: Buffer, total: int, protocol: int) -> bool:

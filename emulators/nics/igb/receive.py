@@ -22,7 +22,7 @@ from typing import Any
 from emulators.fabric.pool import Pool
 from emulators.nics.igb.buffers import DescType, Piece, lay_out
 from emulators.nics.igb.counters import Counters
-from emulators.nics.igb.headers import Found, examine, examine_all
+from emulators.nics.igb.headers import Found, examine_all
 from emulators.nics.igb.interrupts import Interrupts
 from emulators.nics.igb.offload import swap16
 from emulators.nics.igb.rss import Rss
@@ -75,7 +75,7 @@ class ReceiveQueue:
     # -- registers
 
     def _tail_written(self, path: Path, old: int, new: int, size: int, cause: Cause) -> None:
-        count = self._length.value >> 4
+        count = self._words[self._length.index] >> 4
         if new & 0xFFFF >= count and new:
             self.host.diagnose("rx-tail-beyond-ring", queue=self.index, tail=new & 0xFFFF, descriptors=count)
         if self._waiting:
@@ -175,7 +175,8 @@ class ReceiveQueue:
                 if not free:
                     break
                 if simple:
-                    went = self._write_plain(head, frames[taken : taken + min(straight, BURST)], loopback)
+                    part = slice(taken, taken + min(straight, BURST))
+                    went = self._write_plain(head, frames[part], lengths[part], loopback)
                 else:
                     went = self._write_laid_out(head, free, frames[taken], loopback, kind, size)
                 if not went:
@@ -199,32 +200,37 @@ class ReceiveQueue:
         self.halted = True
         self.host.diagnose("rx-unreachable", queue=self.index, descriptor=self._head.value, fault=str(fault))
 
-    def _write_plain(self, head: int, frames: Sequence[Buffer], loopback: bool) -> int:
-        """One descriptor per frame, without a wrap; how many went, 0 when the ring was reset meanwhile."""
+    def _write_plain(self, head: int, frames: Sequence[Buffer], lengths: list[int], loopback: bool) -> int:
+        """One descriptor per frame of so many octets, without a wrap; how many went, 0 when the ring was reset meanwhile."""
         n, at = len(frames), self._place(head)
         epoch, dma = self._epoch, self.host.dma
         addresses = memoryview(dma.read(at, 16 * n)).cast("Q")[::2].tolist()
-        found = examine_all(frames) if self.rss is None else [self._look(frame) for frame in frames]
-        if [frame for frame in frames if frame[12] == _VLAN[0]]:
+        found, plain = self._look_at_all(frames)
+        if not plain and [frame for frame in frames if frame[12] == _VLAN[0]]:
             frames, found = self._untag_all(frames, found, loopback)
+            lengths = list(map(len, frames))
         dma.scatter(addresses, frames)
-        end, sizes = self._end(loopback), list(map(len, frames))
-        if sizes.count(sizes[0]) == n == found.count(found[0]):  # all alike, as in most bursts
-            low, high = array("Q", found[0][:1]) * n, array("Q", (found[0][1] | end | sizes[0] << _LENGTH,)) * n
+        end = self._end(loopback)
+        if lengths.count(lengths[0]) == n == found.count(found[0]):  # all alike, as in most bursts
+            low, high = array("Q", found[0][:1]) * n, array("Q", (found[0][1] | end | lengths[0] << _LENGTH,)) * n
         else:
             low = array("Q", [kind for kind, _ in found])
-            high = array("Q", [status | end | size << _LENGTH for (_, status), size in zip(found, sizes, strict=True)])
+            high = array("Q", [status | end | length << _LENGTH for (_, status), length in zip(found, lengths, strict=True)])
         if epoch != self._epoch or not self._write_back(at, low, high, (head + n) % (self._words[self._length.index] >> 4)):
             return 0
         return n
 
     def _look(self, frame: Buffer) -> Found:
         """Packet type (with RSS, where the PF gives this pool any) and checksum verdicts."""
-        low, status = examine(frame)
-        if self.rss is None:
-            return low, status
-        kind, value = self.rss.hash(frame)
-        return low | kind | value << 32, status
+        return self._look_at_all((frame,))[0][0]
+
+    def _look_at_all(self, frames: Sequence[Buffer]) -> tuple[list[Found], bool]:
+        """The same for a burst; and whether no frame of it can have a tag."""
+        found, plain = examine_all(frames)
+        if self.rss is not None:
+            hashed = map(self.rss.hash, frames)
+            found = [(low | kind | value << 32, status) for (low, status), (kind, value) in zip(found, hashed, strict=True)]
+        return found, plain
 
     def _untag(self, frame: Buffer, loopback: bool) -> tuple[Buffer, int]:
         """Take the VLAN tag out where the PF says so (VMOLR.STRVLAN, RPLOLR.STRVLAN); the frame and bits of its write-back."""
