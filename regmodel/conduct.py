@@ -81,8 +81,8 @@ class Interrupts:
     """The interrupt block: registers which have one bit per MSI-X vector in ``field``, and the throttle of each vector.
 
     A vector is signalled when its bit becomes set in ``cause`` and ``mask`` together. ``auto_clear`` and ``auto_mask`` name
-    the bits of these two that a message clears. ``interval`` is the field of ``throttle`` (an array by vector) that keeps
-    messages apart, in ``unit`` seconds.
+    the bits of these two that a message clears; a cause set by software takes back what ``auto_mask`` did. ``interval`` is
+    the field of ``throttle`` (an array by vector) that keeps messages apart, in ``unit`` seconds.
     """
 
     field: str
@@ -106,7 +106,7 @@ class Exchange:
     ``fields`` are of the first word of ``message`` and of its other words; ``words`` are what is said instead where no
     message is like that, and ``name`` what to call it. The first word of the answer repeats that of the request, with the
     fields of ``reply`` changed; None means that the request is taken and not answered. ``either``: it prepares the next
-    one, and may be granted or not. ``pause`` seconds pass first.
+    one, and may be granted or not. ``pause`` seconds pass first (of what is ``unheard`` only).
     """
 
     message: str
@@ -148,6 +148,8 @@ class Talk:
     """What takes an address where the opening brought none."""
     unasked: str
     unheard: tuple[Exchange, ...] = ()
+    rebuke: int | None = None
+    """The first word of what the other side says to one who acknowledges the last of ``unheard``; None: nothing."""
     exchanges: Mapping[str, tuple[Exchange, ...]] = field(default_factory=dict)
     announced: tuple[ResetCause, ...] = ()
     """Resets of ours after which the other side says ``was_reset``, because we have forgotten that it is there."""

@@ -170,8 +170,6 @@ class Box:
     def ask(self, exchange: Exchange) -> Steps[bool]:
         """One request and its answer, which has to be what was predicted."""
         what = f"{exchange.message or 'message'} {exchange.name or dict(exchange.fields) or ''}".strip()
-        if exchange.pause:
-            yield Wait(exchange.pause)
         if not self.live.claim((yield from self.send(self.request(exchange))), f"{what}: was not taken by the peer"):
             return False
         if exchange.reply is None:
@@ -434,8 +432,22 @@ def _said(exchanges: Sequence[Exchange], box: Box) -> Steps[None]:
 
 
 def _unheard(box: Box) -> Steps[None]:
-    for exchange in box.talk.unheard:
+    """Until the opening, nothing is granted, and who goes on is told off."""
+    talk = box.talk
+    for exchange in talk.unheard:
+        if exchange.pause:
+            yield Wait(exchange.pause)
+            yield from box.own()
+            yield from box.say(**{talk.own: 0})
+            yield from box.silent(f"{talk.own} was set and cleared, which is no acknowledgement")
         yield from box.ask(exchange)
+    if talk.rebuke is not None and box.live.claim(
+        (yield from box.arrives(talk.arrived)), f"an acknowledgement before {talk.opening.message} is not answered"
+    ):
+        words = yield from box.receive(1)
+        said = f"an acknowledgement before {talk.opening.message} is answered with {[*map(hex, words)]}"
+        box.live.claim(words == [talk.rebuke], f"{said}, not {talk.rebuke:#x}")
+        yield from box.silent("having been told off")
     yield from box.open()
 
 

@@ -34,7 +34,8 @@ def interrupts(queues: int) -> Interrupts:
         field="msix", cause="eicr", set_cause="eics", mask="eims", mask_clear="eimc", auto_clear="eiac", auto_mask="eiam",
         throttle="eitr", interval="interval", unit=1e-6,
         routes=(*routes, Route("ivar_misc.int_alloc", "ivar_misc.int_alloc_val")),
-        sources=(DS("7.3.2"), DS("7.3.4"), _vf("igbvf_configure_msix, igbvf_irq_enable"), *_pf("igb_configure_msix")),
+        sources=(DS("7.3.2"), DS("7.3.4"), DS("8.8.6"), _vf("igbvf_configure_msix, igbvf_intr_msix_tx"),
+                 *_pf("igb_configure_msix")),
     )  # fmt: skip
 
 
@@ -150,13 +151,13 @@ TALK = Talk(
     opening=Exchange(message="reset", either=True, reply={}, sources=_pf("igb_vf_reset_msg")),
     granted="ack", refused="nack", address="mac", claim=_address(0, MINE, GRANTED, "own address"),
     unasked="pf_control",
-    unheard=UNHEARD, exchanges=EXCHANGES,
+    unheard=UNHEARD, rebuke=0x4000_0000, exchanges=EXCHANGES,
     announced=(ResetCause.POWER_ON, ResetCause.BUS),
     patience=0.010,
     sources=(
         DS("7.10.2.9"), X550("4.2.2.1"),
         _vf("e1000_obtain_mbx_lock_vf, e1000_write_mbx_vf, e1000_read_mbx_vf", "mbx.c"),
         Reading("linux-source", f"{INTEL}/igb/e1000_mbx.c", "igb_obtain_mbx_lock_pf, 10 times 1 ms"),
-        *_pf("igb_reset, igb_ping_all_vfs"),
+        *_pf("igb_reset, igb_ping_all_vfs, igb_rcv_ack_from_vf"),
     ),
 )  # fmt: skip

@@ -87,6 +87,14 @@ def _keeps_mask(honest: Any, self: Any, vector: int) -> None:
     self._words[self._eims] = kept
 
 
+def _stays_masked(honest: Any, self: Any, *args: Any) -> None:
+    kept = self._words[self._eims]
+    auto, self._words[self._eiam] = self._words[self._eiam], 0
+    self._words[self._eims] = kept
+    honest(self, *args)
+    self._words[self._eiam] = auto
+
+
 def _masks_all(honest: Any, self: Any, vector: int) -> None:
     honest(self, vector)
     if self._words[self._eiam]:
@@ -145,6 +153,7 @@ INTERRUPTS = (
     Fault("auto-clear", "of everything", "irq_automatic", irq.Interrupts, "_signal", _clears_all),
     Fault("auto-mask", "does not", "irq_automatic", irq.Interrupts, "_signal", _keeps_mask),
     Fault("auto-mask", "of everything", "irq_automatic", irq.Interrupts, "_signal", _masks_all),
+    Fault("auto-mask", "not taken back by software", "irq_automatic", irq.Interrupts, "_eics_written", _stays_masked),
     Fault("moderation", "ignored", "irq_moderation", irq.Interrupts, "_eitr_written", _nothing),
     Fault("moderation", "half as long", "irq_moderation", irq, "MICROSECOND", 500),
     Fault("moderation", "loses messages", "irq_moderation", irq.Interrupts, "_expired", _nothing),
@@ -274,6 +283,7 @@ def _mailbox() -> tuple[Fault, ...]:
            _written(lambda f, v: v | f["req"].mask if v & f["vfu"].mask else v)),
         of("request", "without edge: ACK is one", "edges", hw, "_written",
            _written(lambda f, v: v | f["req"].mask if v & f["ack"].mask else v)),
+        of("acknowledgement", "has no effect", "messages", hw, "_written", _written(lambda f, v: v & ~f["ack"].mask)),
         of("request", "keeps the memory", "edges", hw, "_written",
            _written(lambda f, v: v | f["vfu"].mask if v & f["req"].mask else v)),
         of("acknowledgement", "keeps the memory", "edges", hw, "_written",

@@ -67,8 +67,11 @@ def left_out(report: Report) -> set[tuple[str, str]]:
     return {(row.register, row.reason) for row in report.rows if row.outcome is Outcome.NOT_APPLICABLE}
 
 
-@pytest.mark.parametrize("name", ["igbvf", "igbvf-i350"])
-@pytest.mark.parametrize("options", [{"neighbour": "inprocess"}, {"clock": "real"}], ids=str)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("igbvf", {"neighbour": "inprocess"}), ("igbvf-i350", {"neighbour": "inprocess"}), ("igbvf", {"clock": "real"})],
+    ids=str,
+)
 def test_in_process(name: str, options: dict[str, str]) -> None:
     """With a second VF of the card on the wire; and in time as it passes."""
     report = judge_via("inprocess", find(name), tests=WORKING, **options)
