@@ -23,7 +23,9 @@ PACKAGES = {"cocotb": (2, 1), "cocotbext-axi": (0, 1, 28)}
 
 
 class SimulatorError(RegmodelError):
-    """There is no simulator, or not one that will do, or it refuses the source."""
+    """There is no simulator, or not one that will do, or it refuses the source. Nothing was judged: incomplete."""
+
+    status = 3
 
 
 class SimulationGone(TargetGone):

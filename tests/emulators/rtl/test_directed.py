@@ -210,6 +210,7 @@ def test_no_simulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(SimulatorError, match=r"iverilog is not on the PATH; install Icarus Verilog 11 or later") as error:
         Simulation(BLOCK)
     assert "\n" not in str(error.value)
+    assert error.value.status == 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""``regmodel export``: what it writes where, and what it says when it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from regmodel.cli import main
+from regmodel.devices.igbvf import IGBVF
+from regmodel.export.verilog import block
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(["export", *words])
+    return int(end.value.code or 0)
+
+
+def test_one_bar_into_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "registers.v"
+    assert run("igbvf", "--format", "verilog", "--bar", "0", "-o", str(path)) == 0
+    assert path.read_text() == block(IGBVF, 0).text
+
+
+def test_all_bars_into_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("igbvf", "--format", "verilog", "-o", str(tmp_path)) == 0
+    names = ["igbvf_bar0.v", "igbvf_msix.v"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["igbvf", "--format", "vhdl", "-o", "x"], 2, "unknown format 'vhdl'; known: "),
+        (["igbvf", "--format", "verilog", "--bar", "9", "-o", "x"], 2, "igbvf has no BAR 9; it has 0, 3"),
+        (["igbvf", "--format", "verilog", "--bar", "0", "-o", "/proc/no/x.v"], 2, "cannot write "),
+        (["igbvf", "--format", "verilog", "-o", "/etc/hostname"], 2, "/etc/hostname is a file and there are 2 to write; "),
+        (["igbfv", "--format", "verilog", "-o", "x"], 2, "unknown device 'igbfv'; "),
+        (["igbvf", "-o", "x"], 2, "Missing option '--format'"),
+    ],
+)
+def test_one_line_says_what_is_wrong(
+    words: list[str],
+    status: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*words) == status
+    said = capsys.readouterr().err
+    assert said.startswith(f"regmodel: {says}")
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
