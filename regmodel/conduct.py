@@ -188,6 +188,8 @@ class Traffic:
     octets: str = ""
     """One that counts their bytes, ``overhead`` more for each."""
     overhead: int = 0
+    dropped: str = ""
+    """One, by queue, that counts packets for which there was no descriptor, and is cleared by reading."""
     inward: bool = False
     """Packets come in: descriptors are offered before there is anything."""
     room: int = 0

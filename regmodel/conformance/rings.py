@@ -14,7 +14,7 @@ from construct import Construct
 
 from regmodel.catalogue import Ring
 from regmodel.conduct import Traffic
-from regmodel.conformance.accesses import CHECKS, Allocate, Heard, Inject, Load, Steps, Store, digest
+from regmodel.conformance.accesses import CHECKS, Allocate, Heard, Inject, Load, Steps, Store, Wait, digest
 from regmodel.conformance.bench import Bench
 from regmodel.conformance.checks import Checks, Skip, Test
 from regmodel.conformance.live import Live, live, not_applicable
@@ -194,11 +194,15 @@ def queues(bench: Bench, *, first: bool = False) -> Iterator[tuple[Ring, Traffic
             yield ring, traffic, place, next(not_applicable(f"{ring.name}[{place.element}]", *needs), None)
 
 
-def _on_queues(work: Work, *, first: bool = False) -> Callable[[Bench], Checks]:
-    """``work`` on every queue of every ring that traffic is described for; only on the first of each if ``first``."""
+def _on_queues(work: Work, *, first: bool = False, inward: bool = False) -> Callable[[Bench], Checks]:
+    """``work`` on every queue of every ring that traffic is described for; only on the first of each if ``first``, and only
+    where packets come in if ``inward``.
+    """
 
     def checks(bench: Bench) -> Checks:
         for ring, traffic, place, skip in queues(bench, first=first):
+            if inward and not traffic.inward:
+                continue
             if skip is not None:
                 yield skip
                 continue
@@ -403,10 +407,38 @@ def _stop_and_go(queue: Queue) -> Steps[None]:
     yield from queue.head("one descriptor after a new start")
 
 
+def _overrun(queue: Queue) -> Steps[None]:
+    """Packets for which there is no descriptor are dropped, counted, and do not come later."""
+    live, room, surplus = queue.live, 5, 3
+    slots, frames = queue.slots(room), _frames(queue, [60 + i for i in range(room + surplus)])
+    if queue.traffic.dropped:
+        yield from live.get(queue.traffic.dropped, queue.number)
+    yield from queue.free(room)
+    for one in frames:
+        yield Inject(one)
+    if not (yield from _arrived(queue, frames[:room], slots, 1)):
+        return
+    counted = 0
+
+    def all_counted() -> Steps[bool]:
+        nonlocal counted
+        counted += yield from live.get(queue.traffic.dropped, queue.number)
+        return counted >= surplus
+
+    if queue.traffic.dropped:
+        yield from live.until(all_counted, PATIENCE)
+        live.claim(counted == surplus, f"{queue.traffic.dropped} counted {counted} packets, not {surplus}")
+    else:
+        yield Wait(QUIET)
+    yield from queue.head("more packets than descriptors")
+    yield from carry(queue, _frames(queue, [60, 61], 50))
+
+
 TESTS = (
     Test("ring_one_packet", "one packet goes through, is done and counted", _on_queues(_one)),
     Test("ring_wrap", "the ring has no end", _on_queues(_wrap)),
     Test("ring_4096_transfers", "4096 packets in bursts", _on_queues(_many, first=True)),
     Test("ring_pieces", "packets of several descriptors", _on_queues(_pieces)),
+    Test("ring_overrun", "packets without a descriptor are dropped and counted", _on_queues(_overrun, inward=True)),
     Test("ring_stop_restart", "a stopped queue rests, a started one begins anew", _on_queues(_stop_and_go)),
 )

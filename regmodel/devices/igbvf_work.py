@@ -57,13 +57,14 @@ def transmit() -> Traffic:
 
 
 def receive() -> Traffic:
-    """One buffer of 1 KiB for each descriptor, so that common frames take two."""
+    """One buffer of 1 KiB for each descriptor, so that common frames take two; packets without a descriptor are dropped."""
     return Traffic(
-        ring="rx", enable="rxdctl.enable", setup={"srrctl.bsizepacket": 1, "srrctl.desctype": 1},
+        ring="rx", enable="rxdctl.enable", setup={"srrctl.bsizepacket": 1, "srrctl.desctype": 1, "srrctl.drop_en": 1},
         format="rx_read", written="rx_writeback", constant={}, address="pkt_addr",
         done="status_error.dd", got="length", end="status_error.eop", counter="vfgprc", octets="vfgorc", overhead=FCS,
-        inward=True, room=1024, unreached="a stock PF leaves RSS of its VFs off: all packets come to queue 0",
-        sources=(DS("7.1.5"), DS("8.10.2"), _vf("igbvf_configure_rx, igbvf_setup_srrctl"), *_pf("igb_set_vmolr")),
+        dropped="rqdpc", inward=True, room=1024, unreached="a stock PF leaves RSS of its VFs off: all packets come to queue 0",
+        sources=(DS("7.1.5"), DS("8.10.2"), DS("8.10.11"), _vf("igbvf_configure_rx, igbvf_setup_srrctl"),
+                 *_pf("igb_set_vmolr")),
     )  # fmt: skip
 
 

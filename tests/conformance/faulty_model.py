@@ -395,6 +395,16 @@ def _every_is_last(honest: Any, self: Any, head: int, piece: Any, legacy: bool, 
     return honest(self, head, piece, legacy, low, status | receive._EOP)
 
 
+def _keeps(honest: Any, self: Any, frames: Any, loopback: bool) -> Any:
+    """Frames wait for descriptors though they should not."""
+    self.drop_enable, drop = False, self._split.get("drop_en")
+    self._split.set(drop_en=0)
+    try:
+        return honest(self, frames, loopback)
+    finally:
+        self._split.set(drop_en=drop)
+
+
 TX, RX = transmit.TransmitQueue, receive.ReceiveQueue
 RINGS = (
     Fault("DD never written", "transmit", "ring_one_packet", TX, "_write_back", _says_done),
@@ -404,6 +414,8 @@ RINGS = (
     Fault("head off by one", "receive", "ring_one_packet", RX, "_write_back", _head(_too_far, -1)),
     Fault("wrap broken", "transmit", "ring_wrap", TX, "_finish", _head(_skips_first, 2)),
     Fault("wrap broken", "receive", "ring_wrap", RX, "_write_back", _head(_skips_first, -1)),
+    Fault("overrun", "is not counted", "ring_overrun", RX, "_without_descriptors", lambda honest, self, frames, loopback: 0),
+    Fault("overrun", "comes later", "ring_overrun", RX, "_without_descriptors", _keeps),
     Fault("stop ignored", "transmit", "ring_stop_restart", TX, "burst", _runs_on),
     Fault("stop ignored", "receive", "ring_stop_restart", RX, "deliver", _runs_on),
     Fault("start from the old head", "receive", "ring_stop_restart", RX, "_control_written", _half),

@@ -68,7 +68,7 @@ def test_traffic(device: Device) -> None:
         back = next(set(fields(f.schema)) for f in ring.device_writes if f.name == traffic.written)
         assert {*traffic.constant, traffic.address, *traffic.last} | {traffic.length, traffic.whole} - {""} <= given
         assert {traffic.done, traffic.got, traffic.end} - {""} <= back
-        for name in (traffic.enable, *traffic.setup, *({traffic.counter, traffic.octets} - {""})):
+        for name in (traffic.enable, *traffic.setup, *({traffic.counter, traffic.octets, traffic.dropped} - {""})):
             find_field(device.register_bar(name.partition(".")[0])[1].entries, name)
         assert traffic.sources and (traffic.room or not traffic.inward)
 
