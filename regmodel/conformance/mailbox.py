@@ -26,7 +26,8 @@ QUIET = 0.01
 BACK = 5.0
 """The longest that a peer is in reset, in seconds."""
 MARK = 0xC0DE0000
-TRIES = 3
+TRIES = 8
+"""How often a judge in a slow guest may keep the memory for longer than the peer waits."""
 
 Work = Callable[["Box"], Steps[None]]
 
