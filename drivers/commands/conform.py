@@ -41,7 +41,7 @@ def conform(
     logging.getLogger("regmodel.device").setLevel(logging.CRITICAL)  # what the device says of the suite's accesses
     report = judge_via(via, find(device), tests=test or (), needless=needless, neighbour=neighbour)
     if quiet:
-        print(report.summary)
+        print(f"{report.summary}: {report.stopped}" if report.stopped else report.summary)
     else:
         from rich.console import Console
 

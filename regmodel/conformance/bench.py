@@ -42,8 +42,6 @@ class Sheet:
     """By field: everything that an answer was wrong about."""
     compared: Counter[str] = field(default_factory=Counter)
     """By path: the bits that were compared at least once."""
-    dead: bool = False
-    """An answer was all ones where it could not be."""
 
 
 class Bench:
@@ -160,7 +158,6 @@ class Bench:
         differs = (got ^ expected) & care
         if not differs:
             return
-        self.sheet.dead |= got == (1 << 8 * size) - 1
         wrong = _wrong(place, path, offset, expected, got, differs)
         for one in wrong:
             self.sheet.wrong.setdefault(one.field, one)

@@ -119,7 +119,7 @@ class _Run:
         row = Row(test.name, check.about, outcome, reason, found, check.notes, seconds, wrong)
         if error is not None:
             yield from self._recover(error)
-        elif sheet.dead and self.bench.abilities.interactive:
+        elif sheet.findings and self.bench.abilities.interactive:
             yield from self._look_for_life()
             if self.report.stopped:
                 return Row(test.name, check.about, Outcome.INCOMPLETE, self.report.stopped)
@@ -145,7 +145,7 @@ class _Run:
             yield from self._start()
 
     def _look_for_life(self) -> Steps[None]:
-        """An answer was all ones: a device that is gone answers everything like that."""
+        """Something was wrong: a device that is gone answers all ones, and fires no interrupt."""
         try:
             device = self.bench.device
             if isinstance(device, Device) and CONFIG_REGION in self.bench.ground.files and device.identity.vendor != 0xFFFF:
