@@ -2,8 +2,8 @@
 
 The faults are made in the syntax tree of a module and put into the running one function by function, by changing the code
 of the function and nothing else; so each is gone again behind its trial. Whose functions: ``BANK`` (the bank that executes
-descriptions), judged on the description with every access and every kind of register; ``MODEL`` (what is behind the registers
-of an igb VF: interrupts, mailbox, queues), judged on igbvf.
+descriptions), judged on the description with every access and every kind of register; ``LAYOUT`` (the walker of descriptions)
+and ``MODEL`` (what is behind the registers of an igb VF: interrupts, mailbox), judged on igbvf.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ BANK = {
 }  # fmt: skip
 """What decides how a register behaves. History, coverage, notices and saved state are no business of a judge of registers."""
 
+LAYOUT = {"regmodel.layout": ("layout", "_walk", "Layout.__init__", "Layout.leaf", "Layout.field")}
+"""The walker that the model learns from where the fields of its descriptors are, when it is imported."""
+
 MODEL = {
     "emulators.nics.igb.interrupts": (
         "Interrupts.cause", "Interrupts._eics_written", "Interrupts._changed", "Interrupts._route",
@@ -48,8 +51,12 @@ MODEL = {
 
 SILENT = ("record", "ring", "observer", "notice", "reads", "writes", "ones", "zeros", "misses", "_noticed", "_complain", "_say",
           "_log_odd", "on_write", "on_read", "before_read", "now", "simple", "plain", "whole", "pair",
-          "partner", "_noticed", "hook", "low", "width_mask", "diagnose", "_tell", "counts", "log")  # fmt: skip
+          "partner", "_noticed", "hook", "low", "width_mask", "diagnose", "_tell", "counts", "log",
+          "doc")  # fmt: skip
 """A statement that is about nothing but these is left alone: what it does cannot be seen through a register."""
+
+UNREACHED = ("Array", "Bar", "Const", "Enum")
+"""Kinds of construct that no descriptor of igbvf has: what the walker does with them cannot be seen through a ring."""
 
 COMPARE: dict[type, type] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
@@ -113,6 +120,9 @@ def _spots(function: ast.FunctionDef) -> Iterator[tuple[int, str, Change | None]
     for statement in (n for n in ast.walk(function) if isinstance(n, ast.stmt)):
         if statement is not function and _silent(statement):
             quiet |= {id(n) for n in ast.walk(statement)}
+    for case in (n for n in ast.walk(function) if isinstance(n, ast.match_case)):
+        if isinstance(case.pattern, ast.MatchClass) and ast.unparse(case.pattern.cls) in UNREACHED:
+            quiet |= {id(n) for n in ast.walk(case)}
     quiet |= {id(n) for s in ast.walk(function) if isinstance(s, ast.AnnAssign) for n in ast.walk(s.annotation)}
     for note in (function.returns, *(a.annotation for a in function.args.args)):
         quiet |= {id(n) for n in ast.walk(note)} if note is not None else set()
@@ -171,6 +181,17 @@ def _with_code(function: FunctionType, code: CodeType, opener: Opener) -> Iterat
 def bank_mutants() -> Iterator[Mutant]:
     """Of the bank."""
     return _mutants("bank", BANK, DESCRIPTION, lambda: nullcontext(BareBanks(DESCRIPTION)))
+
+
+def layout_mutants(device: Device) -> Iterator[Mutant]:
+    """Of the layout walker. What it computes is kept as constants: each has to be tried before the model is imported."""
+    from regmodel.layout import _memo
+
+    def opener() -> AbstractContextManager[Any]:
+        _memo.clear()
+        return open_target("inprocess", device)
+
+    return _mutants("layout", LAYOUT, device, opener)
 
 
 def model_mutants(device: Device) -> Iterator[Mutant]:

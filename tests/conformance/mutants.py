@@ -7,6 +7,8 @@ of the behaviour behind them (``faulty_code``). In here: what they have in commo
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -84,6 +86,21 @@ def trial(mutant: Mutant, tests: Sequence[Test] = TESTS) -> Verdict:
     except Exception as error:
         return verdict("(crash)", "", f"{type(error).__name__}: {error}")
     return verdict(None)
+
+
+def trial_apart(mutant: Mutant, tests: Sequence[Test] = TESTS) -> Verdict:
+    """The same in a process of its own, which ends with it: for faults that imported modules would keep."""
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if not child:
+        verdict = trial(mutant, tests)
+        os.write(sender, json.dumps([verdict.test, verdict.register, verdict.reason[:500], verdict.seconds]).encode())
+        os._exit(0)
+    os.close(sender)
+    with os.fdopen(receiver, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return Verdict(mutant, *json.loads(said)) if said else Verdict(mutant, "(crash)", "", "its process ended")
 
 
 @contextmanager

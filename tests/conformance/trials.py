@@ -18,10 +18,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from regmodel.catalogue import find
+from regmodel.conformance.suite import TESTS, select
 from tests.conformance import faulty_code, faulty_registers
-from tests.conformance.mutants import Mutant, Verdict, trial
+from tests.conformance.mutants import Mutant, Verdict, trial, trial_apart
 
 MOST, GOAL = 40, 0.95
+RINGS = select(TESTS, ["ring_one", "ring_pieces", "ring_wrap"])
+"""What the layout walker decides is where the fields of descriptors are."""
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 
 
@@ -46,6 +49,11 @@ def every_mutant() -> list[Mutant]:
     return [*faulty_registers.mutants(find("igbvf")), *faulty_code.bank_mutants()]
 
 
+def layout_mutants() -> list[Mutant]:
+    """Code of the layout walker, to be tried by ``trial_apart`` in a process that has not imported the model."""
+    return list(faulty_code.layout_mutants(find("igbvf")))
+
+
 def spread(mutants: Iterable[Mutant], most: int) -> list[Mutant]:
     """At most ``most`` of each kind, evenly spread."""
     kinds: dict[str, list[Mutant]] = {}
@@ -63,15 +71,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", action="store_true", help="every mutant there is")
     parser.add_argument("--kind", action="append", help="only of this kind; may be repeated")
+    parser.add_argument("--most", type=int, default=MOST, help="so many of each kind")
     wanted = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    mutants = [m for m in every_mutant() if not wanted.kind or m.kind in wanted.kind]
-    chosen = mutants if wanted.all else spread(mutants, MOST)
+    mutants = [m for m in (*layout_mutants(), *every_mutant()) if not wanted.kind or m.kind in wanted.kind]
+    chosen = mutants if wanted.all else spread(mutants, wanted.most)
     began, explanations = time.monotonic(), survivors()
     verdicts: list[Verdict] = []
     unexplained: list[Mutant] = []
     for mutant in chosen:
-        verdict = trial(mutant)
+        verdict = trial_apart(mutant, RINGS) if mutant.kind == "layout" else trial(mutant)
         verdicts.append(verdict)
         if not verdict.killed:
             why = next((s.why for s in explanations if s.explains(mutant)), None)

@@ -1,0 +1,131 @@
+"""What is written of a run: terminal, JUnit, JSON, one page; and the command that does it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from regmodel.cli import main
+from regmodel.conformance.outcomes import Answer, Finding, Outcome, Report, Row
+from regmodel.conformance.reports import html, json_form, junit, write
+from regmodel.conformance.reports.grid import grid, outcome_of, reasons
+from regmodel.conformance.reports.table import draw
+from regmodel.errors import UsageError
+from regmodel.render import text
+
+WRONG = Finding("bar0.a[1]", "reads", "writing 0x1 to bar0.b", Answer(0x10, 0x11, 0xFF, 32), "x[3:0] is 0x1, not 0x0")
+
+
+@pytest.fixture
+def report() -> Report:
+    found = Report("card", "a bench", seconds=1.25)
+    for row in (
+        Row("csr_rw", "bar0.a[0]", Outcome.PASS, notes=("a.go: it would go off",), seconds=0.5),
+        Row("csr_rw", "bar0.a[1]", Outcome.FAIL, str(WRONG), (WRONG,)),
+        Row("csr_rw", "bar0.b", Outcome.EXCLUDED, "it bites"),
+        Row("csr_bit_bash", "bar0.a[0]", Outcome.INCOMPLETE, "no answer <within> 5 s"),
+        Row("csr_bit_bash", "config.command", Outcome.VIRTUALISED, "the command register"),
+        Row("rings", "tx[0]", Outcome.NOT_APPLICABLE, "no PF driver"),
+    ):
+        found.add(row)
+    found.remarks.append("needless exclusion: csr_rw on b passes without it (it bites)")
+    return found
+
+
+def test_a_finding_in_words() -> None:
+    said = "bar0.a[1] reads 00000011, not 00000010 (bits 000000ff) after writing 0x1 to bar0.b: x[3:0] is 0x1, not 0x0"
+    assert str(WRONG) == said
+
+
+def test_the_verdict(report: Report) -> None:
+    assert report.status == 1 and not report.passed and not report.complete
+    said = "card on a bench: FAILED, incomplete (1 pass, 1 excluded, 1 virtualised, 1 not applicable, "
+    assert report.summary.startswith(said)
+    assert Report("card", "a bench").status == 3, "nothing was judged: that is no pass"
+
+
+def test_two_rows_of_one_register_are_one(report: Report) -> None:
+    row = report.add(Row("csr_rw", "bar0.a[0]", Outcome.FAIL, "later", (WRONG,), seconds=0.25))
+    assert (row.outcome, row.reason, row.seconds, len(report.rows)) == (Outcome.FAIL, "later", 0.75, 6)
+    assert report.add(Row("csr_rw", "bar0.a[0]", Outcome.PASS)).outcome is Outcome.FAIL
+
+
+def test_elements_share_a_line_and_the_worst_shows(report: Report) -> None:
+    shown = grid(report)
+    assert shown.tests == ("csr_rw", "csr_bit_bash", "rings")
+    lines = {path: [outcome_of(rows) for rows in cells] for path, cells in shown.lines}
+    assert lines["bar0.a[]"] == [Outcome.FAIL, Outcome.INCOMPLETE, None] and lines["bar0.b"] == [Outcome.EXCLUDED, None, None]
+    assert reasons(report, Outcome.EXCLUDED) == [("csr_rw", "it bites", ["bar0.b"])]
+
+
+def test_terminal(report: Report) -> None:
+    said = text(draw(report, why=True), width=120)
+    assert "✗" in said and f"  {WRONG}"[:100] in said and "csr_bit_bash incomplete on 1 registers: no answer" in said
+    assert "csr_rw excluded: it bites: bar0.b" in said and "needless exclusion" in said
+
+
+def test_junit(report: Report) -> None:
+    root = ElementTree.fromstring(junit.text(report))
+    suite = root.find("testsuite[@name='csr_rw']")
+    assert suite is not None and (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")
+    assert [case.get("name") for case in suite] == ["bar0.a[0]", "bar0.a[1]", "bar0.b"]
+    failure = suite.find("testcase[@name='bar0.a[1]']/failure")
+    assert failure is not None and failure.text == str(WRONG)
+    assert root.find("testsuite[@name='csr_bit_bash']/testcase/error") is not None
+
+
+def test_json_is_loaded_as_it_was_written(report: Report) -> None:
+    again = json_form.load(json_form.text(report))
+    assert again == report
+    with pytest.raises(UsageError, match="no report of `regmodel conform --json`"):
+        json_form.load("{}")
+    with pytest.raises(UsageError, match="version 7, not 1"):
+        json_form.load('{"version": 7}')
+
+
+def test_page(report: Report) -> None:
+    page = html.text(report)
+    assert page.startswith("<!doctype html>") and "<script" not in page and "http" not in page
+    assert "no answer &lt;within&gt; 5 s" in page and '<td class="fail"' in page and "FAILED" in page
+
+
+def test_a_place_that_cannot_be_written(report: Report, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere/x.json: the report cannot be written: No such file"):
+        write("json", report, tmp_path / "nowhere" / "x.json")
+
+
+class TestCommand:
+    def run(self, *words: str) -> int | str | None:
+        with pytest.raises(SystemExit) as ended:
+            main(["conform", *words])
+        return ended.value.code
+
+    def test_it_judges_and_writes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        paths = {form: tmp_path / f"out.{form}" for form in ("junit", "json", "html")}
+        options = [word for form, path in paths.items() for word in (f"--{form}", str(path))]
+        assert self.run("igbvf", "--test", "csr_hw_reset", "--test", "mem_walk", *options) in (0, None)
+        said = capsys.readouterr().out
+        assert "bar0.v2pmailbox" in said and "igbvf on inprocess: passed" in said
+        assert json.loads(paths["json"].read_text())["passed"] and paths["html"].stat().st_size < 1 << 20
+        assert ElementTree.parse(paths["junit"]).getroot().tag == "testsuites"
+
+    def test_quietly(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.run("igbvf-i350", "--test", "capability", "-q")
+        assert capsys.readouterr().out.startswith("igbvf-i350 on inprocess: passed (2 pass")
+
+    @pytest.mark.parametrize(
+        ("words", "line"),
+        [
+            (("nosuch",), "unknown device 'nosuch'"),
+            (("igbvf", "--test", "nosuch"), "there is no test 'nosuch'; there are csr_hw_reset"),
+            (("igbvf", "--via", "nosuch"), "--via nosuch: nothing of that name can be judged; there are"),
+            (("igbvf", "--via", "vfio-user:/nowhere"), "/nowhere"),
+        ],
+    )
+    def test_one_line_for_bad_words(self, words: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.run(*words) in (1, 2)
+        said = capsys.readouterr().err.strip()
+        assert line in said and len(said.splitlines()) == 1
