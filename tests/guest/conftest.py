@@ -62,14 +62,22 @@ class Bench:
         The switch counts what it handed over, the VF what it had descriptors for, and 4 octets of FCS a frame.
         """
         for name in functions:
-            with self.server.control() as client:
-                pool = client.ask("stats")["card"]["ports"][0]["pools"][name]
-                vf = client.ask("peek", function=name, paths=["vfgptc", "vfgotc", "vfgprc", "vfgorc"])
+            pool, vf = self._at_one_moment(name)
             tx, rx, lost = pool["tx"], pool["rx"], pool["dropped"].get("no_buffers", 0)
             assert vf["vfgptc"] == tx["frames"] and vf["vfgotc"] == tx["octets"] + 4 * tx["frames"], (name, vf, pool)
             assert vf["vfgprc"] == rx["frames"] - lost, (name, vf, pool)
             if not lost:
                 assert vf["vfgorc"] == rx["octets"] + 4 * rx["frames"], (name, vf, pool)
+
+    def _at_one_moment(self, name: str) -> tuple[dict[str, Any], dict[str, int]]:
+        """The counters of a pool and of its VF, which a guest's own multicast may move between two requests."""
+        with self.server.control() as client:
+            for _ in range(20):
+                before = client.ask("stats")["card"]["ports"][0]["pools"][name]
+                vf: dict[str, int] = client.ask("peek", function=name, paths=["vfgptc", "vfgotc", "vfgprc", "vfgorc"])
+                if client.ask("stats")["card"]["ports"][0]["pools"][name] == before:
+                    return before, vf
+        raise AssertionError(f"{name} never rests")
 
     def listen(self, *kinds: str) -> list[dict[str, Any]]:
         """A list that grows with the server's events of these kinds from now on."""
