@@ -116,6 +116,38 @@ class Observe:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Be the hardware: what it was told of accesses to register ``path`` since it was last asked; see ``telling``.
+
+    Only for targets whose hardware side is clocked.
+    """
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"what hardware was told of {self.path}"
+
+
+def telling(writes: int, reads: int, ones: int) -> int:
+    """The answer to ``Told``: how often it was written and was read with a side effect, and the ones of pulses or data."""
+    return ones << 16 | min(reads, 0xFF) << 8 | min(writes, 0xFF)
+
+
+@dataclass(frozen=True, slots=True)
+class During:
+    """An access of a BAR, and ``drive`` in the same clock; answered as the access is.
+
+    The target uses all inputs that it has for that by turns. Only for targets whose hardware side is clocked.
+    """
+
+    access: Read | Write
+    drive: Drive
+
+    def __str__(self) -> str:
+        return f"{self.access}, while {self.drive}"
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Let time pass, for the device too."""
 
@@ -230,14 +262,14 @@ class ResetPeer:
 
 
 Access: TypeAlias = (
-    Read | Write | ConfigRead | ConfigWrite | Reset | Drive | Observe | Wait | Listen | Fired | Allocate | Store | Load
-    | Now | Inject | Heard | ResetPeer
+    Read | Write | ConfigRead | ConfigWrite | Reset | Drive | Observe | Told | During | Wait | Listen | Fired
+    | Allocate | Store | Load | Now | Inject | Heard | ResetPeer
 )  # fmt: skip
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Access, int, T]
 """A check in progress: yields accesses, is sent answers (0 where there is nothing to answer)."""
 
-READS = (Read, ConfigRead, Observe, Fired, Allocate, Load, Now, Heard)
+READS = (Read, ConfigRead, Observe, Told, During, Fired, Allocate, Load, Now, Heard)
 """The accesses that are answered."""
 
 

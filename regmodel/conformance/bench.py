@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from regmodel.access import OnRead, Tie
 from regmodel.catalogue import Description
 from regmodel.conformance.accesses import (
     ConfigRead,
     ConfigWrite,
     Drive,
+    During,
     Observe,
     Read,
     Reset,
     Steps,
+    Told,
     Wait,
     Write,
+    telling,
 )
 from regmodel.conformance.outcomes import Answer, Finding, Wrong
 from regmodel.conformance.places import PUT_BACK, Abilities, Ground, Place
@@ -149,6 +153,39 @@ class Bench:
         got = yield Observe(place.path)
         self._compare(place.file, place.offset, place.size, file.oracle.peek(place.offset, place.size), care, got, "holds")
 
+    def tie(self, place: Place, written: int | None, owner: Place, value: int, mask: int) -> Steps[None]:
+        """Write ``written`` (none: read), while hardware stores ``value`` into ``owner``, over whose state ``place`` is.
+
+        A read is answered by what was there before. Whoever wins is last: see ``regmodel.access``.
+        """
+        file = self.predictor.files[place.file]
+        drive = Drive(owner.path, value & mask, mask)
+        loses = mask & sum(f.mask for f in owner.register.fields if f.access.tie is Tie.SOFTWARE)
+        if written is None:
+            self._after = f"nothing; {drive} in the same clock"
+            acts = sum(f.mask for f in place.register.fields if f.access.onread is not OnRead.NOTHING)
+            expected = file.expect(place.offset, place.size)
+            got = yield During(Read(place.file, place.offset, place.size), drive)
+            self._compare(place.file, place.offset, place.size, expected.value, expected.care, got)
+            file.took(expected, got)
+            file.drive(owner.offset, owner.size, value, mask & ~(loses & acts))
+            return
+        written = place.legal(written)
+        self._after = f"writing {written:#x} to {place.path}; {drive} in the same clock"
+        file.drive(owner.offset, owner.size, value, loses)
+        yield During(Write(place.file, place.offset, place.size, written), drive)
+        self.predictor.write(place.file, place.offset, place.size, written)
+        file.drive(owner.offset, owner.size, value, mask & ~loses)
+
+    def told(self, place: Place, compare: bool = True) -> Steps[None]:
+        """Compare what hardware was told of a register since this was last asked."""
+        writes, reads, ones = self.predictor.files[place.file].telling(place.name, place.element)
+        got, expected = (yield Told(place.path)), telling(writes, reads, ones)
+        if compare:
+            self.sheet.compared[place.path] |= 1
+            if got != expected:
+                self.complain(place.path, f"hardware is told {_said(got)}, not {_said(expected)}, after {self._after}")
+
     # -- comparing
 
     def _compare(self, file: int, offset: int, size: int, expected: int, care: int, got: int, verb: str = "") -> None:
@@ -177,6 +214,11 @@ class Bench:
     @staticmethod
     def _hole(file: int) -> str:
         return "config.(nothing)" if file == CONFIG_REGION else f"bar{file}.(nothing)"
+
+
+def _said(told: int) -> str:
+    """An answer to ``Told`` in words."""
+    return f"of {told & 0xFF} writes, of {told >> 8 & 0xFF} reads and {told >> 16:#x}"
 
 
 def _wrong(place: Place | None, path: str, offset: int, expected: int, got: int, differs: int) -> list[Wrong]:

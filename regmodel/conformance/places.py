@@ -33,6 +33,8 @@ class Abilities:
     """The causes that ``Reset`` takes."""
     ports: bool = False
     """It takes ``Drive`` and ``Observe``."""
+    clocked: bool = False
+    """It takes ``Told`` and ``During``: its hardware side hears of accesses, and may act in the clock of one."""
     interrupts: bool = False
     """It takes ``Listen`` and ``Fired``."""
     memory: bool = False
@@ -135,12 +137,16 @@ class Place:
         return bool(self.bits(OnWrite.STORE)) or isinstance(self.entry, Window)
 
 
-def conduct_of(device: Description, raw: bool) -> Conduct:
+def conduct_of(device: Description, raw: bool, alone: bool = False) -> Conduct:
     """What is known of a device's conduct, with what the PCI specifications say of every function.
 
-    ``raw``: the function may be reset and its BARs moved through configuration space.
+    ``raw``: the function may be reset and its BARs moved through configuration space. ``alone``: nothing is behind the
+    registers, so that nothing can be set going, and nothing runs, but what resets registers.
     """
     own = device.conduct
+    if alone:
+        resets = tuple(replace(e, changes=()) for e in own.effects if e.resets is not None)
+        own = replace(own, effects=resets, held=(), touched=(), free_running=())
     if not isinstance(device, Device):
         return own
     known = device.config.entries
@@ -172,7 +178,7 @@ class Ground:
 
     def __init__(self, device: Description, abilities: Abilities) -> None:
         self.device, self.abilities = device, abilities
-        self.conduct = conduct_of(device, abilities.raw_config)
+        self.conduct = conduct_of(device, abilities.raw_config, abilities.alone)
         every = {**device.bars, **({CONFIG_REGION: device.config} if isinstance(device, Device) else {})}
         self.files: dict[int, Bar] = {
             i: bar for i, bar in every.items() if abilities.files is None or i in abilities.files

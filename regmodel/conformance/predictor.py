@@ -8,6 +8,7 @@ the hardware. Only known bits are compared; the others are, in the judge's words
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from regmodel.access import Access, OnRead, OnWrite
 from regmodel.conduct import Conduct, Effect, base_of, find_field
 from regmodel.conformance.oracle import Bit, Oracle
 from regmodel.function import ResetCause
-from regmodel.registers import Bar, Register, Window
+from regmodel.registers import Bar, Entry, Kind, Register, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class File:
         self.restless = self.running | (set() if alone else self._hardware() - self.bits_of(quiet))
         self.driven: set[Bit] = set()
         """Restless bits that the judge itself has stored, as hardware: known until somebody says otherwise."""
+        self.acted: Counter[tuple[str, int]] = Counter()
+        """How often a read of (register, element) had a side effect, until ``telling`` takes it."""
+        self.pulsed: dict[tuple[str, int], int] = {}
+        """The ones written to pulses of (register, element), likewise."""
         self.fixed = self._never_change()
         self.forget()
 
@@ -113,6 +118,9 @@ class File:
         """A read, as the oracle does it; ``took`` has to be told the answer."""
         met = self.oracle.met(offset, size)
         sure = self._selected(met)
+        for place in self.oracle.places(offset, size):
+            if isinstance(place.entry, Register) and any(f.access.onread is not OnRead.NOTHING for f in place.entry.fields):
+                self.acted[place.name, place.element] += 1
         unknown = 0
         for at, bit, access in met:
             if access.readable and not (sure and self.known(bit)):
@@ -133,11 +141,29 @@ class File:
         met = self.oracle.met(offset, size)
         sure = self._selected(met)
         self.oracle.write(offset, size, value)
+        for place in self.oracle.places(offset, size):
+            shift = 8 * (offset - place.at)
+            ones = (value << shift if shift >= 0 else value >> -shift) & _pulses(place.entry)
+            self.pulsed[place.name, place.element] = self.pulsed.get((place.name, place.element), 0) | ones
         for at, bit, access in met:
             if not sure:
                 self.forget([bit.owner])
             elif _determines(access, value >> at & 1):
                 self.unknown.discard(bit)
+
+    def telling(self, name: str, element: int) -> tuple[int, int, int]:
+        """What hardware was told of a register since this was last asked, as ``accesses.telling`` takes it."""
+        entry, events = self.bar.entries[name], self.oracle.events
+        assert isinstance(entry, Register)
+        mine = [e for e in events if (e.name, e.element) == (name, element)]
+        self.oracle.events = [e for e in events if (e.name, e.element) != (name, element)]
+        writes = len(mine) if any(f.access.writable for f in entry.fields) else 0
+        ones = self.pulsed.pop((name, element), 0)
+        if entry.kind in (Kind.DOORBELL, Kind.COMMAND):
+            ones = 0
+            for event in mine:
+                ones |= event.new
+        return writes, self.acted.pop((name, element), 0), ones
 
     def drive(self, offset: int, size: int, value: int, mask: int) -> None:
         """The judge stores bits as hardware does, and knows them."""
@@ -162,6 +188,11 @@ class File:
             self.driven -= reached
         if not self.alone:
             self.driven.clear()  # hardware has its say again
+
+
+def _pulses(entry: Entry) -> int:
+    """The bits that act and read 0."""
+    return sum(f.mask for f in entry.fields if f.access.onwrite is OnWrite.PULSE) if isinstance(entry, Register) else 0
 
 
 def _determines(access: Access, written: int) -> bool:

@@ -16,7 +16,18 @@ from dataclasses import replace
 
 from regmodel.catalogue import Description, Device
 from regmodel.conduct import base_of
-from regmodel.conformance import config, csr, csr_backdoor, csr_effects, csr_odd, interrupts, mailbox, rings, routes
+from regmodel.conformance import (
+    config,
+    csr,
+    csr_backdoor,
+    csr_effects,
+    csr_hardware,
+    csr_odd,
+    interrupts,
+    mailbox,
+    rings,
+    routes,
+)
 from regmodel.conformance.accesses import ConfigRead, Steps, TargetGone
 from regmodel.conformance.bench import Bench, Sheet
 from regmodel.conformance.checks import Check, Skip, Test
@@ -25,7 +36,9 @@ from regmodel.conformance.places import Abilities
 from regmodel.errors import RegmodelError, UsageError
 from regmodel.function import CONFIG_REGION
 
-REGISTER_TESTS: tuple[Test, ...] = (*csr.TESTS, *csr_odd.TESTS, *csr_effects.TESTS, *csr_backdoor.TESTS, *config.TESTS)
+REGISTER_TESTS: tuple[Test, ...] = (
+    *csr.TESTS, *csr_odd.TESTS, *csr_effects.TESTS, *csr_backdoor.TESTS, *csr_hardware.TESTS, *config.TESTS,
+)  # fmt: skip
 TESTS: tuple[Test, ...] = (*REGISTER_TESTS, *interrupts.TESTS, *mailbox.TESTS, *rings.TESTS, *routes.TESTS)
 HANGS = 3
 """After so many accesses that failed, each of which the device came back from, nobody waits for more."""
