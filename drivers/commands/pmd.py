@@ -108,7 +108,11 @@ def _open(device: Device, via: str, net: str | None, record: Path | None) -> Tra
         return transport
     from drivers.transports.record import Record
 
-    return Record(transport, device, record)
+    try:
+        return Record(transport, device, record)
+    except BaseException:
+        transport.close()
+        raise
 
 
 def _say(text: str) -> None:

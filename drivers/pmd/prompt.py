@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import IO
 
 from drivers.pmd import tables
 from drivers.pmd.session import Rates, Session
@@ -29,10 +29,11 @@ quit                                 the end, as is the end of the input"""
 
 
 class Prompt:
-    """Reads commands and does them until ``quit``."""
+    """Reads commands and does them until ``quit``. ``lines`` has no buffer: select(2) does not see what was read ahead."""
 
-    def __init__(self, session: Session, lines: TextIO = sys.stdin, say: Callable[[str], None] = print) -> None:
-        self._session, self._lines, self._say = session, lines, say
+    def __init__(self, session: Session, lines: IO[bytes] | None = None, say: Callable[[str], None] = print) -> None:
+        self._lines = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) if lines is None else lines  # noqa: SIM115
+        self._session, self._say = session, say
         self._forwarding = self._quit = False
 
     def run(self) -> None:
@@ -57,7 +58,7 @@ class Prompt:
             self._stop()
             self._quit = True
             return
-        words = line.split()
+        words = line.decode(errors="replace").split()
         if not words:
             return
         try:

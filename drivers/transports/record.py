@@ -15,7 +15,7 @@ from drivers.transports.handover import Handed
 from drivers.transports.recording import Writer, to_json
 from drivers.transports.wrapped import WrappedBar
 from regmodel.catalogue import Device
-from regmodel.errors import RegmodelError
+from regmodel.errors import RegmodelError, UsageError
 from regmodel.function import Irq
 
 T = TypeVar("T")
@@ -69,12 +69,19 @@ class Record(Transport):
         try:
             result = act()
         except RegmodelError as error:
-            if self._file is not None:
-                self._file.call(verb, arguments, {"raise": [type(error).__name__, str(error)]})
+            self._write_down(verb, arguments, {"raise": [type(error).__name__, str(error)]})
             raise
-        if self._file is not None:
-            self._file.call(verb, arguments, result)
+        self._write_down(verb, arguments, result)
         return result
+
+    def _write_down(self, verb: str, arguments: tuple[Any, ...], result: Any) -> None:
+        """A file that takes no more is told of once: what the driver does to clean up still reaches the device."""
+        if self._file is not None:
+            try:
+                self._file.call(verb, arguments, result)
+            except UsageError:
+                self._file = None
+                raise
 
     def config_read(self, offset: int, size: int) -> int:
         return self.call("config_read", (offset, size), lambda: self._inner.config_read(offset, size))
@@ -138,8 +145,9 @@ class Record(Transport):
         try:
             self.call("close", (), self._inner.close)
         finally:
-            self._file.close()
-            self._file = None
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def __enter__(self) -> Self:
         return self

@@ -39,11 +39,19 @@ from regmodel.errors import RegmodelError, UsageError
 
 VERSION: Final = 1
 MARK: Final = "regmodel-recording"
-ARGUMENTS: Final = {
-    "config_read": 2, "config_write": 3, "bar": 1, "read": 3, "write": 4, "alloc": 1, "free": 1, "to_device": 4, "to_cpu": 3,
-    "irq_vectors": 1, "enable_irqs": 2, "disable_irqs": 0, "wait_irq": 1, "sleep": 1, "now": 0, "reset": 0, "close": 0,
+NUMBER: Final = (int, float)
+ARGUMENTS: Final[dict[str, tuple[Any, ...]]] = {
+    "config_read": (int,) * 2, "config_write": (int,) * 3, "bar": (int,), "read": (int,) * 3, "write": (int,) * 4,
+    "alloc": (int,), "free": (int,), "to_device": (int, int, int, list), "to_cpu": (int,) * 3, "irq_vectors": (str,),
+    "enable_irqs": (int, str), "disable_irqs": (), "wait_irq": (NUMBER,), "sleep": (NUMBER,), "now": (), "reset": (),
+    "close": (),
 }  # fmt: skip
-"""How many arguments each verb has."""
+"""The types of each verb's arguments."""
+RESULTS: Final[dict[str, Any]] = {
+    "config_read": int, "bar": int, "read": int, "irq_vectors": int, "now": NUMBER, "alloc": list, "to_cpu": list,
+    "wait_irq": list,
+}  # fmt: skip
+"""The types of what the verbs give that give anything; the lists of ``alloc`` and ``wait_irq`` hold numbers."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class Writer:
 
     def __init__(self, path: str | os.PathLike[str], device: str, transport: Transport) -> None:
         try:
-            self._file = Path(path).open("wb", buffering=0)  # noqa: SIM115
+            self._path, self._file = os.fspath(path), Path(path).open("wb", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise UsageError(f"{os.fspath(path)} cannot be written: {error.strerror}") from None
         self._line({
@@ -93,7 +101,13 @@ class Writer:
         self._line([verb, *arguments, result])
 
     def _line(self, content: object) -> None:
-        self._file.write(json.dumps(content, separators=(",", ":")).encode() + b"\n")
+        line = memoryview(json.dumps(content, separators=(",", ":")).encode() + b"\n")
+        try:
+            while line:  # a disk that fills up takes a part first
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            self._file.close()
+            raise UsageError(f"{self._path} cannot be written: {error.strerror}; what was done up to here is in it") from None
 
     def close(self) -> None:
         self._file.close()
@@ -135,11 +149,15 @@ def _header(name: str, line: bytes) -> dict[str, Any]:
 def _entry(name: str, number: int, line: bytes) -> Entry:
     try:
         verb, *arguments, result = json.loads(line)
-        if len(arguments) != ARGUMENTS[verb]:
-            raise ValueError
+        for argument, kind in zip(arguments, ARGUMENTS[verb], strict=True):
+            _require(argument, kind)
         if isinstance(result, dict):
             kind, text = result["raise"]
             error_class(kind)(text)
+        elif verb in RESULTS:
+            _require(result, RESULTS[verb])
+            if verb in ("alloc", "wait_irq"):
+                _require_numbers(result, 2 if verb == "alloc" else len(result))
         if verb == "to_device":
             arguments[3] = from_json(arguments[3])
         elif verb == "to_cpu" and not isinstance(result, dict):
@@ -147,6 +165,18 @@ def _entry(name: str, number: int, line: bytes) -> Entry:
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{name}, line {number} is damaged: {line[:60].decode(errors='replace')!r}; record again") from None
     return Entry(number, verb, tuple(arguments), result)
+
+
+def _require(value: object, kind: Any) -> None:
+    if not isinstance(value, kind):
+        raise TypeError
+
+
+def _require_numbers(values: list[Any], count: int) -> None:
+    if len(values) != count:
+        raise ValueError
+    for value in values:
+        _require(value, int)
 
 
 def to_json(changed: list[Change]) -> list[tuple[int, str]]:

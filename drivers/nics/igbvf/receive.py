@@ -145,12 +145,12 @@ class ReceiveQueue:
         if head >= self._count:
             text = f"RDH[{q}] is {head} after a reset, beyond a ring of {self._count} descriptors: configure a larger one"
             raise RingError(text)
-        r.rdt[q].write(head)
-        r.rxdctl[q].write(pthresh=PTHRESH, hthresh=HTHRESH, wthresh=WTHRESH, enable=1)
-        r.rxdctl[q].wait(enable=1, timeout=ENABLE_TIME)
         if self._pool.available < self._count:
             text = f"the pool has {self._pool.available} free buffers and receive queue {q} takes {self._count}: make it larger"
             raise UsageError(text)
+        r.rdt[q].write(head)
+        r.rxdctl[q].write(pthresh=PTHRESH, hthresh=HTHRESH, wthresh=WTHRESH, enable=1)
+        r.rxdctl[q].wait(enable=1, timeout=ENABLE_TIME)
         self._refill(self._count - head)
         if head:
             self._refill(head)

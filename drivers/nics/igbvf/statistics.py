@@ -31,9 +31,11 @@ class Statistics:
         self._last = {name: counter.read() for name, counter in self._counters.items()}
 
     def update(self) -> None:
-        """One read of each counter."""
+        """One read of each counter. Raises ``DeviceGone``."""
         for name, counter in self._counters.items():
             now = counter.read()
+            if now == WRAP:  # a number like any other, and what is read where no device is
+                self._registers.status.read()
             self.totals[name] += now - self._last[name] & WRAP
             self._last[name] = now
         for queue, counter in enumerate(self._registers.rqdpc):

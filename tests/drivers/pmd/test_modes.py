@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,16 @@ def open_session() -> Iterator[Open]:
     """A session on a VF of a new card with a given uplink, started, its link up."""
     opened: list[tuple[Any, Session]] = []
 
-    def make(net: str, device: str = "igbvf", observer: Any = None, tell: Any = lambda line: None, **options: Any) -> Session:
+    def make(
+        net: str,
+        device: str = "igbvf",
+        observer: Any = None,
+        tell: Any = lambda line: None,
+        clock: str = "real",
+        **options: Any,
+    ) -> Session:
         description = find(device)
-        transport = open_functions(description, net=net)[0]
+        transport = open_functions(description, net=net, clock=clock)[0]
         port = driver_for(description)(transport, description)
         session = Session(port, Options(**options), observer=observer, tell=tell)
         opened.append((transport, session))
@@ -102,9 +110,9 @@ def requests(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("mode", ["io", "macswap", "icmpecho", "rxonly"])
 def test_what_is_received_is_forwarded_as_the_mode_says(open_session: Open, requests: Path, tmp_path: Path, mode: str) -> None:
     out = tmp_path / "out.pcap"
-    session = open_session(f"pcap:in={requests},out={out},wait=0.2", mode=mode)
+    session = open_session(f"pcap:in={requests},out={out},wait=0.1", mode=mode, clock="manual")
     own = session.port.mac_addr
-    session.run(seconds=0.6)
+    session.run(seconds=0.2)
     received, sent = session.streams[0].received, session.streams[0].sent
     whole(session)
     session.close()
@@ -126,7 +134,7 @@ def test_what_is_received_is_forwarded_as_the_mode_says(open_session: Open, requ
 def test_a_capture_holds_what_was_received(open_session: Open, requests: Path, tmp_path: Path) -> None:
     got = tmp_path / "got.pcap"
     with Capture(got) as capture:
-        session = open_session(f"pcap:in={requests},wait=0.2", mode="rxonly", observer=capture.observe)
+        session = open_session(f"pcap:in={requests},wait=0.1", mode="rxonly", observer=capture.observe, clock="manual")
         session.run(packets=40, seconds=5.0)
         whole(session)
     assert [bytes(f) for f in rdpcap(str(got))] == [bytes(f) for f in rdpcap(str(requests))]
@@ -145,7 +153,7 @@ def test_frames_of_a_capture_are_sent_over_and_over(open_session: Open, requests
 
 
 def test_interrupts_carry_the_traffic_too(open_session: Open) -> None:
-    session = open_session("gen:rate=500,count=100,wait=0.2", mode="rxonly", interrupts=True)
+    session = open_session("gen:rate=500,count=100,wait=0.1", mode="rxonly", interrupts=True, clock="manual")
     session.run(packets=100, seconds=5.0)
     assert session.streams[0].received == 100
     whole(session)
@@ -168,15 +176,30 @@ def test_the_prompt(open_session: Open) -> None:
     script = ["show port info", "set fwd nonsense", "mac_addr set 1:2", "set promisc on", "rx_vlan add 7", "stop", "port stop",
               "port config mtu 9000", "port start", "clear port stats", "frobnicate", "show port stats", "quit"]  # fmt: skip
 
-    class Lines(io.StringIO):
+    class Lines(io.BytesIO):
         def fileno(self) -> int:
             raise AssertionError("nothing is forwarded: nobody has to look whether there is a line")
 
-    Prompt(session, Lines("\n".join(script)), said.append).run()
+    Prompt(session, Lines("\n".join(script).encode()), said.append).run()
     text = "\n".join(said)
     assert "MAC address" in text and "there is no mode 'nonsense'" in text and "'1:2' is no MAC address" in text
     assert "frobnicate: no such command" in text and "ipackets" in text
     assert session.port.settings.mtu == 9000
+    whole(session)
+
+
+def test_lines_that_come_at_once_are_done_at_once(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a pipe that stays open: what was read together with ``start`` must not wait for the next write."""
+    session = open_session("none", mode="rxonly", clock="manual")
+    there, here = os.pipe()
+    os.write(here, b"start\nset fwd io\nstop\nquit\n")
+    said: list[str] = []
+    with os.fdopen(there) as stdin, os.fdopen(here, "wb"):
+        monkeypatch.setattr("sys.stdin", stdin)
+        runs, run = iter([1.0]), session.run  # one run, of one second of the device's time: it has no end where no line is seen
+        monkeypatch.setattr(session, "run", lambda **more: run(seconds=next(runs), **more))
+        Prompt(session, say=said.append).run()
+    assert "wants `stop` first" in said[0] and said[1].startswith("mode")
     whole(session)
 
 

@@ -374,6 +374,11 @@ def test_errors_are_replayed(written: Any) -> None:
         (b'HEAD\n["to_cpu",0,0,4,[[0,"0"]]]\n', "line 2 is damaged"),
         (b'HEAD\n["reset",{"raise":["SystemExit","no"]}]\n', "line 2 is damaged"),
         (b"HEAD\n\n", "line 2 is damaged"),
+        (b'HEAD\n["read",0,8,4,"x"]\n', "line 2 is damaged"),
+        (b'HEAD\n["read",0,8,4,null]\n', "line 2 is damaged"),
+        (b'HEAD\n["write",0,"8",4,1,null]\n', "line 2 is damaged"),
+        (b'HEAD\n["alloc",4096,[4096]]\n', "line 2 is damaged"),
+        (b'HEAD\n["wait_irq",1,["x"]]\n', "line 2 is damaged"),
     ],
 )
 def test_files_that_are_none(tmp_path: Path, content: bytes, message: str) -> None:
@@ -390,6 +395,8 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         open_replay(str(tmp_path / "nosuch"), IGBVF)
     with pytest.raises(UsageError, match="cannot be written: Is a directory"):
         record(tmp_path, dma_session)
+    with pytest.raises(UsageError, match="cannot be written: No space left on device"):
+        record(Path("/dev/full"), dma_session)
     path = tmp_path / "session"
     record(path, dma_session)
     with pytest.raises(UsageError, match="is a recording of testdevice, not of igbvf-i350"):

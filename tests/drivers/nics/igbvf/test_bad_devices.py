@@ -46,7 +46,8 @@ def test_gone_while_it_runs(bench: Bench) -> None:
     side = bench.side(0)
     bench.meddlers[0].gone = True
     assert side.port.rx_burst(0, side.out) == 0, "rings are memory: they cannot tell"
-    for action in (side.port.watch, side.port.link_get, side.port.reset, lambda: side.port.vlan_filter(3)):
+    port = side.port
+    for action in (port.watch, port.link_get, port.stats, port.xstats, port.reset, lambda: port.vlan_filter(3)):
         raises(DeviceGone, "all ones", action, bench)
 
 

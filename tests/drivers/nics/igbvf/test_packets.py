@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -194,6 +196,23 @@ def test_counters_wrap(bench: Bench, start: int) -> None:
         assert (got.ipackets, got.ibytes) == (4 * (i + 1), total)
     assert bench.bank(1)["vfgprc"].value < start
     assert a.port.stats().opackets == 48 and b.port.xstats()["rx_good_loopback_packets"] == 48
+
+
+def test_a_reset_that_moves_the_counters_is_no_traffic(bench: Bench) -> None:
+    a, b = pair(bench)
+    a.send(*[frame(b.port.mac_addr, a.port.mac_addr, 60)] * 3)
+    b.receive()
+    ask = b.port.mailbox.ask
+
+    def reset_and_ask(name: str, *more: Any, **body: Any) -> Any:
+        for counter in ("vfgprc", "vfgorc"):
+            bench.bank(1)[counter].value = 0
+        return ask(name, *more, **body)
+
+    b.port.mailbox.ask = reset_and_ask  # type: ignore[method-assign]
+    b.port.reset()
+    got = b.port.stats()
+    assert (got.ipackets, got.ibytes) == (3, 180)
 
 
 def test_two_queues_of_an_82576(bench: Bench) -> None:
