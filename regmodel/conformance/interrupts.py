@@ -264,7 +264,7 @@ def _throttle(block: Block, vector: int) -> Steps[None]:
         yield from block.write(what.set_cause, block.all)
         block.due, seen = 0, 0
         chance |= bool(message) and (yield Now()) - last < spacing // 2
-        while not seen & bit:
+        while seen != block.all:  # the first message of a vector is not held back, and may overtake those of others
             more = yield Fired(SOON)
             if not more:
                 break
