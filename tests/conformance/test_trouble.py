@@ -133,7 +133,9 @@ class TestExclusions:
         return replace(SMALL, conduct=Conduct(**what))  # type: ignore[arg-type]
 
     def report(self, description: Description, target: BareBanks | None = None) -> Report:
-        steps = judge(description, ABILITIES, tests=select(TESTS, ["csr_rw", "csr_bit_bash"]), needless=True)
+        """On registers with something behind them: alone, nothing is held."""
+        abilities = replace(ABILITIES, alone=False)
+        steps = judge(description, abilities, tests=select(TESTS, ["csr_rw", "csr_bit_bash"]), needless=True)
         return run(steps, target or BareBanks(SMALL))
 
     def test_an_excluded_register_says_why(self) -> None:
