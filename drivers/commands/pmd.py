@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def pmd(
     device: Annotated[str, typer.Argument(help="what it is: a name of `regmodel list`, or file.py:NAME")],
-    via: Annotated[str, typer.Option(help="how to reach it: inprocess, vfio-user:SOCKET, vfio:BDF, replay:FILE")],
+    via: Annotated[str, typer.Option(help="how to reach it: inprocess, vfio-user:SOCKET, vfio:BDF, replay:FILE, tee:A,B")],
     mode: Annotated[str, typer.Option(help="io, macswap, rxonly, txonly, flowgen or icmpecho")] = "io",
     seconds: Annotated[float | None, typer.Option(help="stop after that long; default: until Ctrl-C", min=0)] = None,
     count: Annotated[int | None, typer.Option(help="stop when so many packets were moved", min=1)] = None,

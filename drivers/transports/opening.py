@@ -16,7 +16,7 @@ from regmodel.catalogue import Device
 from regmodel.errors import UsageError
 
 GROUP = "regmodel.transports"
-FORMS = {"vfio": "vfio:BDF", "vfio-user": "vfio-user:SOCKET", "replay": "replay:FILE"}
+FORMS = {"vfio": "vfio:BDF", "vfio-user": "vfio-user:SOCKET", "replay": "replay:FILE", "tee": "tee:OURS,THEIRS"}
 """How the schemes that want something behind the colon are written."""
 
 
