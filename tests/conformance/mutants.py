@@ -65,8 +65,8 @@ class _Hangs(Exception):
     pass
 
 
-def trial(mutant: Mutant, tests: Sequence[Test] = TESTS) -> Verdict:
-    """Judge one mutant, until the first thing that is wrong with it."""
+def trial(mutant: Mutant, tests: Sequence[Test] = TESTS, patience: int = PATIENCE) -> Verdict:
+    """Judge one mutant, until the first thing that is wrong with it, or for ``patience`` seconds."""
     began = time.monotonic()
 
     def told(row: Row) -> None:
@@ -77,12 +77,12 @@ def trial(mutant: Mutant, tests: Sequence[Test] = TESTS) -> Verdict:
         return Verdict(mutant, test, register, reason, time.monotonic() - began)
 
     try:
-        with _patience(PATIENCE), mutant.open() as target:
+        with _patience(patience), mutant.open() as target:
             run(judge(mutant.judged_by, target.abilities, tests=tests, told=told), target)
     except _Found as found:
         return verdict(found.row.test, found.row.register, found.row.reason)
     except _Hangs:
-        return verdict("(hang)", "", f"no end after {PATIENCE} s")
+        return verdict("(hang)", "", f"no end after {patience} s")
     except Exception as error:
         return verdict("(crash)", "", f"{type(error).__name__}: {error}")
     return verdict(None)
