@@ -217,14 +217,20 @@ class LinuxVfio(Transport):
         self._check_open()
         vectors, self._vectors = self._vectors, None
         if vectors is not None:
-            vectors.close()
+            try:
+                vectors.close()
+            except OSError as error:
+                raise _gone(self.name, error) from error
 
     def wait_irq(self, timeout: float) -> Sequence[int]:
         self._check_open()
         if self._vectors is None:
             time.sleep(max(timeout, 0))
             return []
-        return self._vectors.wait(timeout)
+        try:
+            return self._vectors.wait(timeout)
+        except OSError as error:
+            raise _gone(self.name, error) from error
 
     # -- time and the end
 

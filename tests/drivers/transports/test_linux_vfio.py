@@ -312,6 +312,20 @@ def test_vectors_that_the_kernel_refuses(kernel: Kernel, transport: LinuxVfio) -
     transport.enable_irqs(2)
 
 
+def test_vectors_of_a_device_that_is_gone(kernel: Kernel) -> None:
+    kernel.vectors[Irq.INTX] = 1
+    transport = opened(kernel)
+    transport.enable_irqs(1, Irq.INTX)
+    kernel.fails[Ioctl.DEVICE_SET_IRQS] = errno.ENODEV
+    with pytest.raises(DeviceGone, match="unplugged or unbound"):
+        transport.wait_irq(0)
+    with pytest.raises(DeviceGone, match="unplugged or unbound"):
+        transport.close()
+    for fd in kernel.armed.pop(Irq.INTX):
+        os.close(fd)  # which that kernel would have done
+    assert not kernel.mapped
+
+
 def test_an_index_that_does_not_exist_has_no_vectors(kernel: Kernel) -> None:
     kernel.fails[Ioctl.DEVICE_GET_IRQ_INFO] = errno.EINVAL
     with opened(kernel) as transport:

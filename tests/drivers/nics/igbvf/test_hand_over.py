@@ -87,3 +87,15 @@ def test_one_store_of_each_tail_per_burst(bench: Bench) -> None:
         assert stores == ["tdt", "rdt"]
         b.pool.free(b.out[:20])
         a.settle()
+
+
+def test_one_report_per_burst(bench: Bench) -> None:
+    """Only the last descriptor of a burst is written back (RS), whether its packets are plain or not."""
+    a, b = bench.side(0), bench.side(1)
+    reports = np.frombuffer(a.port._senders[0]._memory.view, np.uint32)[3::4]
+    for start, size in ((0, 60), (4, 3000)):  # a packet of 3000 octets has two descriptors
+        todo = np.array([a.pool.put(frame(b.port.mac_addr, a.port.mac_addr, size)) for _ in range(4)], np.intp)
+        assert a.port.tx_burst(0, todo) == 4
+        given = range(start, a.port._senders[0]._tail)
+        b.receive()
+        assert [i for i in given if reports[i] & 1] == [given[-1]]
