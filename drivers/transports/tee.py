@@ -297,10 +297,11 @@ class Tee(Transport):
         self._align()
 
     def _align(self) -> None:
-        """Time that passed for ours passes for theirs. It has, where both are told by one clock."""
+        """Time that passed for ours passes for theirs. It has, where both are told by one clock; a turn is due all the same:
+        a device that lives in this thread has none otherwise, and would do late what ours has done.
+        """
         lag = self._ours.now() + self._behind - self._theirs.now()
-        if lag > STEP:
-            self._theirs.sleep(lag)
+        self._theirs.sleep(lag if lag > STEP else 0.0)
 
     def close(self) -> None:
         """Compare what is left, and close both. Raises ``Difference``."""
