@@ -10,7 +10,7 @@ import typer
 
 def export(
     device: Annotated[str, typer.Argument(help="a device name, or path/to/file.py:NAME")],
-    format: Annotated[str, typer.Option("--format", "-f", help="the language to write: verilog, or whatever else is installed")],
+    format: Annotated[str, typer.Option("--format", "-f", help="what to write: verilog, or whatever is installed")],
     output: Annotated[Path, typer.Option("--output", "-o", help="a file, or a directory for one file per BAR")],
     bar: Annotated[int | None, typer.Option("--bar", help="this BAR only")] = None,
 ) -> None:
