@@ -63,14 +63,14 @@ class Oracle:
         """Write-once bits that were written since the last reset that reaches them."""
         self.events: list[Event] = []
         """All events since the oracle was made; the reader may empty it."""
-        self._places = {
-            byte: Place(name, element, at, entry)
+        places = [
+            Place(name, element, at, entry)
             for name, entry in bar.entries.items()
             for element, at in enumerate(entry.offsets)
-            for byte in range(at, at + entry.size)
-        }
-        self._accesses = {name: _accesses(entry) for name, entry in bar.entries.items()}
-        self._homes = {place.at: _homes(place) for place in self._places.values()}
+        ]
+        self._places = {byte: place for place in places for byte in range(place.at, place.at + place.entry.size)}
+        self._accesses = {name: _accesses(e) for name, e in bar.entries.items() if isinstance(e, Register)}
+        self._homes = {place.at: _homes(place) for place in places if isinstance(place.entry, Register)}
         self._met: dict[tuple[int, int], list[tuple[int, Bit, Access]]] = {}
         self.reset(ResetCause.POWER_ON)
 
@@ -124,7 +124,7 @@ class Oracle:
         if place is None:
             return 1 if self.bar.policy.unmapped is Miss.ONES else 0
         number = 8 * (byte - place.at) + bit
-        access = self._accesses[place.name][number]
+        access = self._access(place, number)
         home = self._home(place, number)
         if home is None:
             return 0  # a doorbell, or beyond the last instance of a bank
@@ -146,7 +146,7 @@ class Oracle:
             new = sum(value << number for number, value in written.items())
         for number, value in written.items() if stores else ():
             home = self._home(place, number)
-            access = self._accesses[place.name][number]
+            access = self._access(place, number)
             if home is not None:
                 self.bits[home] = self._written(access, home, value)
                 shown = 1 if access.onwrite is OnWrite.PULSE and value else self.bits[home]
@@ -228,11 +228,11 @@ class Oracle:
         for place, first, length in self._parts(offset, size):
             for byte in range(first, first + length) if place is not None else ():
                 assert place is not None
-                fixed = fixed and self._homes[place.at] is not None
+                fixed = fixed and (isinstance(place.entry, Window) or self._homes[place.at] is not None)
                 for number in range(8 * (byte - place.at), 8 * (byte - place.at) + 8):
                     home = self._home(place, number)
                     if home is not None:
-                        found.append((8 * (place.at - offset) + number, home, self._accesses[place.name][number]))
+                        found.append((8 * (place.at - offset) + number, home, self._access(place, number)))
         if fixed:  # no bank of registers, which shows other bits at other times
             self._met[offset, size] = found
         return found
@@ -264,12 +264,18 @@ class Oracle:
 
     # -- where things are --------------------------------------------------------------------------------------------
 
+    def _access(self, place: Place, number: int) -> Access:
+        """How bit ``number`` of a place behaves."""
+        return place.entry.access if isinstance(place.entry, Window) else self._accesses[place.name][number]
+
     def _home(self, place: Place, number: int) -> Bit | None:
         """The bit of state behind bit ``number`` of a place, or None where nothing is stored."""
+        if isinstance(place.entry, Window):  # may have megabytes: nothing is kept per bit
+            return Bit(place.name, place.element, 0, number)
         homes = self._homes[place.at]
         if homes is not None:
             return homes[number]
-        assert isinstance(place.entry, Register) and place.entry.banked_by is not None
+        assert place.entry.banked_by is not None
         select, count = place.entry.banked_by
         instance = self.value(select)
         return Bit(place.name, place.element, instance, number) if instance < count else None
@@ -293,11 +299,9 @@ class Oracle:
                 yield bit, home
 
 
-def _accesses(entry: Entry) -> list[Access]:
+def _accesses(register: Register) -> list[Access]:
     """How each bit behaves, by its number."""
-    if isinstance(entry, Window):
-        return [entry.access] * (8 * entry.size)
-    return [field.access for field in entry.fields for _ in range(field.width)]
+    return [field.access for field in register.fields for _ in range(field.width)]
 
 
 def _homes(place: Place) -> list[Bit | None] | None:
