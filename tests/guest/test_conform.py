@@ -18,6 +18,9 @@ WORKING = {"irq_causes", "irq_masks", "irq_automatic", "irq_moderation", "irq_ro
            "mailbox_resets", "mailbox_messages", "ring_one_packet", "ring_wrap", "ring_4096_transfers", "ring_pieces",
            "ring_stop_restart"}  # fmt: skip
 
+CLOCKED = {"csr_told", "csr_ties"}
+"""What only RTL can show: to act in one clock with an access, and what hardware is told."""
+
 
 def test_ours_passes_through_vfio(bench: Bench, device: str, kernel: str) -> None:
     bench.serve()
@@ -36,6 +39,6 @@ def test_ours_passes_through_vfio(bench: Bench, device: str, kernel: str) -> Non
         row.register for row in others if row.register.startswith("config.")
     }  # fmt: skip
     assert any(row.register.startswith("bar3.msix_") for row in others)
-    judged = {here[row.test, row.register] for row in others}
+    judged = {here[row.test, row.register] for row in others if row.test not in CLOCKED}
     assert judged <= {Outcome.PASS, Outcome.EXCLUDED} and Outcome.PASS in judged
     assert {row.test for row in others} - {t for (t, _), outcome in here.items() if outcome is Outcome.PASS} == set()
