@@ -38,8 +38,13 @@ def conform(
     from regmodel.catalogue import find
     from regmodel.conformance.reports import write
 
-    logging.getLogger("regmodel.device").setLevel(logging.CRITICAL)  # what the device says of the suite's accesses
-    report = judge_via(via, find(device), tests=test or (), needless=needless, neighbour=neighbour)
+    complaints = logging.getLogger("regmodel.device")
+    level = complaints.level
+    complaints.setLevel(logging.CRITICAL)  # what the device says of the suite's accesses
+    try:
+        report = judge_via(via, find(device), tests=test or (), needless=needless, neighbour=neighbour)
+    finally:
+        complaints.setLevel(level)
     if quiet:
         print(f"{report.summary}: {report.stopped}" if report.stopped else report.summary)
     else:

@@ -108,6 +108,7 @@ def _state(plan: Plan, state: State, ports: dict[str, Port]) -> Iterator[str]:
     ident, width = state.ident, state.width
     if state.constant is not None:
         yield f"wire [{width - 1}:0] r_{ident} = {width}'h{state.constant:x};"
+        yield from _values(state, ports)
         return
     yield f"reg [{width - 1}:0] r_{ident}, next_{ident};"
     if state.uninitialised:
@@ -124,10 +125,15 @@ def _state(plan: Plan, state: State, ports: dict[str, Port]) -> Iterator[str]:
         yield f"    {line}"
     yield "end"
     yield f"always @(posedge clk) r_{ident} <= next_{ident};"
+    yield from _values(state, ports)
+
+
+def _values(state: State, ports: dict[str, Port]) -> Iterator[str]:
+    """What hardware sees of each field."""
     for f in state.owner.entry.fields:
         value = ports.get(field_port(state.owner.name, f.name, Role.VALUE))
         if f.name and value is not None:
-            yield f"assign {value.part(state.index)} = {part(f'r_{ident}', width, f.msb, f.lsb)};"
+            yield f"assign {value.part(state.index)} = {part(f'r_{state.ident}', state.width, f.msb, f.lsb)};"
 
 
 def _software(plan: Plan, state: State, view: View) -> Iterator[str]:
