@@ -24,7 +24,7 @@ BY_FIELD = frozenset(test.name for test in REGISTER_TESTS) - {"csr_access_width"
 """What other tests find are whole rows: by width, everything would differ at once; and how often a slow guest gets which
 message is not the same each time."""
 UNSTEADY = frozenset({"irq_moderation"})
-"""On QEMU's VF in a guest without KVM it passed in some runs and failed in others; why, is not known. On ours it has to pass."""
+"""On QEMU's VF in a guest without KVM it passed in some runs and failed in others; why is not known. Ours has to pass it."""
 _ELEMENT = re.compile(r"\[\d+\](?=\.|$)")
 
 
