@@ -23,8 +23,9 @@ SEVERAL = "several"
 BY_FIELD = frozenset(test.name for test in REGISTER_TESTS) - {"csr_access_width", "mem_walk"}
 """What other tests find are whole rows: by width, everything would differ at once; and how often a slow guest gets which
 message is not the same each time."""
-UNSTEADY = frozenset({"irq_moderation"})
-"""On QEMU's VF in a guest without KVM it passed in some runs and failed in others; why is not known. Ours has to pass it."""
+UNSTEADY = frozenset({("irq_moderation", "vector"), ("mailbox_ownership", "mailbox.exclusion")})
+"""Tests and rows that passed in some runs on QEMU's VF and failed in others: in a guest without KVM, stock ``igb`` may be late
+for the mailbox, which it waits 10 ms for in its interrupt handler; why messages vary is not known. Ours has to pass them."""
 _ELEMENT = re.compile(r"\[\d+\](?=\.|$)")
 
 
@@ -74,7 +75,7 @@ def differences(reports: Mapping[str, Report]) -> set[Difference]:
 
     for way, report in reports.items():
         for row in report.rows:
-            if row.outcome is not Outcome.FAIL or row.test in UNSTEADY:
+            if row.outcome is not Outcome.FAIL or (row.test, base(row.register)) in UNSTEADY:
                 continue
             if row.test not in BY_FIELD:
                 note(way, row.test, base(row.register), "", "")
