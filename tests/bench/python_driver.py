@@ -31,6 +31,8 @@ RING, BURST, SIZE = 512, 32, 64
 RECEIVED = 0x63 | SIZE << 32
 """Second word of a received descriptor: DD, EOP, checks not done, the length (82576 datasheet, 7.1.5.2)."""
 DONE = 1
+LOOKS = 10_000
+"""Looks at a ring in which a burst has to arrive."""
 
 
 class BareRings:
@@ -244,10 +246,14 @@ def driver_and_model() -> Iterator[Callable[[], int]]:
         pool.length[fresh] = SIZE
         a.tx_burst(0, fresh)
         got = 0
-        while got < BURST:
+        for _ in range(LOOKS):
             n = b.rx_burst(0, packets)
             sink.free(packets[:n])
             got += n
+            if got >= BURST:
+                break
+        else:
+            raise AssertionError(f"{got} of {BURST} packets arrived")
         return got
 
     try:

@@ -7,12 +7,12 @@ import subprocess
 from enum import EnumType
 from pathlib import Path
 
-import pytest
 from construct import Construct, Struct
 
 from regmodel.function import CONFIG_REGION, ROM_REGION, Irq
 from regmodel.layout import layout
 from regmodel.structures import vfio
+from tests.support.inputs import missing
 
 HEADER = Path("/usr/include/linux/vfio.h")
 
@@ -79,7 +79,7 @@ def evaluate(folder: Path, expressions: list[str]) -> list[int]:
     """What a C compiler makes of them."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not HEADER.exists():
-        pytest.skip(f"needs a C compiler and {HEADER} (Debian: gcc libc6-dev linux-libc-dev)")
+        missing(f"a C compiler or {HEADER}", "install the Debian packages gcc, libc6-dev and linux-libc-dev")
     lines = "".join(f'printf("%llu\\n", (unsigned long long)({e}));\n' for e in expressions)
     source = folder / "numbers.c"
     source.write_text(f"#include <stddef.h>\n#include <stdio.h>\n#include <linux/vfio.h>\nint main(void) {{\n{lines}}}\n")

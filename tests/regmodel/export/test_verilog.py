@@ -20,6 +20,7 @@ from regmodel.registers import Bar, Kind, Reg16, Reg32, Reg64, Register, Window
 from tests.regmodel.described import bars
 from tests.regmodel.test_bank import THOROUGH, register_files
 from tests.support.every_kind import BAR, DESCRIPTION, STRICT, fields_of
+from tests.support.inputs import missing
 
 LARGE = {"avp.BAR2", "avp.BAR4", "ivshmem.BAR2"}
 """Shared memories of megabytes: the backend refuses them."""
@@ -37,9 +38,14 @@ def lint(found: RegisterBlock, room: Path) -> str:
     return said
 
 
-needs_linters = pytest.mark.skipif(
-    not (shutil.which("iverilog") and shutil.which("verilator")), reason="iverilog and verilator are not installed"
-)
+@pytest.fixture(scope="module")
+def linters() -> None:
+    for program in ("iverilog", "verilator"):
+        if shutil.which(program) is None:
+            missing(program, f"install the Debian package {program}")
+
+
+needs_linters = pytest.mark.usefixtures("linters")
 
 
 @needs_linters
