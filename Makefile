@@ -10,9 +10,15 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # firmware image; Icarus and Verilator run and lint exported Verilog; the rest is
 # for tests against other people's programs.
 DEBS    := python3-venv mmdebstrap debian-archive-keyring zstd
-DEBS_TEST := gcc binutils libc6-dev linux-libc-dev make iverilog verilator xz-utils libdpdk-dev linux-source-6.1 linux-headers-amd64 iproute2 iputils-ping tshark tcpdump
+DEBS_TEST := gcc g++ binutils libc6-dev linux-libc-dev make iverilog verilator xz-utils libdpdk-dev linux-source-6.1 linux-headers-amd64 iproute2 iputils-ping tshark gtkwave tcpdump chromium fonts-dejavu-core
 
-.PHONY: help setup demo test unit matrix bench lint clean
+# Tests start hundreds of programs: without this each would compile the project anew where the environment forbids to keep it.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Two tests at a time, as many as the smallest machine has processors; what is judged by the clock comes after them, alone.
+SIDE_BY_SIDE := -q -n 2 --dist loadfile --no-loadscope-reorder --durations=25
+
+.PHONY: help setup demo test unit matrix bench docs lint clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,10 +49,12 @@ demo: $(VENV)/.done  ## two guests with the stock igbvf, one emulated port: ping
 	@$(BIN)/python -m emulators.demo
 
 unit: setup lint  ## everything that boots no guest
-	@$(BIN)/pytest -q -m 'not guest'
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m 'not guest and not alone'
+	@$(BIN)/pytest -q -m 'not guest and alone'
 
 test: setup lint  ## all kinds of test; guest cells on a pairwise-covering subset of the matrix
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest $(SIDE_BY_SIDE) -m 'not alone'
+	@$(BIN)/pytest -q -m alone
 
 matrix: setup  ## every guest cell, resumable; writes docs/matrix.json (ARGS=--help)
 	@$(BIN)/python -m tests.matrix $(ARGS)
@@ -54,10 +62,14 @@ matrix: setup  ## every guest cell, resumable; writes docs/matrix.json (ARGS=--h
 bench: setup  ## ratios against peers, interleaved in one run (ARGS=--help)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+docs: $(VENV)/.done  ## the datasheet site and the guides, in docs/_build/html
+	@$(BIN)/sphinx-build -q -W --keep-going -j auto -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 lint: $(VENV)/.done
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
 
 clean:  ## remove what make made in the clone; the cache stays
-	rm -rf $(VENV) build dist *.egg-info artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) docs/_build docs/devices build dist *.egg-info artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

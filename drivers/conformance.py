@@ -7,6 +7,7 @@ In here: from the suite's small objects to calls of ``drivers.transports.Transpo
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from importlib.metadata import entry_points
@@ -21,8 +22,8 @@ from regmodel.conformance import accesses as do
 from regmodel.conformance.checks import Test
 from regmodel.conformance.outcomes import Report
 from regmodel.conformance.places import DECODING, Abilities
-from regmodel.conformance.suite import TESTS, judge, select
-from regmodel.errors import UsageError
+from regmodel.conformance.suite import TESTS, judge, select, unreached
+from regmodel.errors import RegmodelError, UsageError
 from regmodel.function import CONFIG_REGION, ResetCause
 
 GROUP = "regmodel.conformance.targets"
@@ -236,8 +237,8 @@ def open_target(
             raise UsageError(f"--neighbour {neighbour}: {via} takes no neighbour")
         opener: Callable[..., AbstractContextManager[Judged]] = ep.load()
         return opener(rest, device, **options)
-    if scheme == "inprocess" and not rest:
-        return _in_process(device, neighbour, **options)
+    if scheme == "inprocess":
+        return _in_process(device, neighbour, **{**_said(rest), **options})
     from drivers.transports.opening import open_transport, schemes
 
     if scheme not in schemes():
@@ -250,6 +251,15 @@ def open_target(
     except BaseException:
         transport.close()
         raise
+
+
+def _said(rest: str) -> dict[str, str]:
+    """``packed=on,queues=4``: options of the model, as for ``regmodel serve --option``."""
+    pairs = [said.partition("=") for said in rest.split(",") if said]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise UsageError(f"--via inprocess:{rest}: {name!r} is no option of a model; those are written NAME=VALUE,...")
+    return {name: value for name, _, value in pairs}
 
 
 def _cause(scheme: str, transport: Transport) -> ResetCause:
@@ -280,17 +290,32 @@ def _in_process(device: Device, neighbour: str | None, **options: Any) -> Transp
 def judge_target(target: Judged, device: Device, tests: Sequence[Test] = TESTS, needless: bool = False) -> Report:
     """Judge what is open. ``tests`` and ``needless`` as for ``suite.judge``.
 
-    A target that wants to know all accesses beforehand (a table for a guest image) has ``prepare``.
+    A target that wants to know all accesses beforehand (a table for a guest image) has ``prepare``; what that takes counts.
     """
+    began = time.monotonic()
     prepare: Callable[[Iterable[do.Access]], None] | None = getattr(target, "prepare", None)
     if prepare is not None:
         asked, _ = do.rehearse(judge(device, target.abilities, target=target.name, tests=tests, needless=needless), lambda a: 0)
         prepare(asked)
-    return do.run(judge(device, target.abilities, target=target.name, tests=tests, needless=needless), target)
+    report = do.run(judge(device, target.abilities, target=target.name, tests=tests, needless=needless), target)
+    report.seconds = time.monotonic() - began
+    return report
 
 
 def judge_via(via: str, device: Device, *, tests: Iterable[str] = (), needless: bool = False, **options: Any) -> Report:
-    """Open what ``via`` names and judge it by the tests of these names (all, if there are none)."""
+    """Open what ``via`` names and judge it by the tests of these names (all, if there are none).
+
+    What cannot be opened (nobody at the socket, no simulator, no such card) is a report as well: all of it incomplete, for
+    that reason. Raises ``UsageError`` for what was asked wrongly.
+    """
     chosen = select(TESTS, tests)
-    with open_target(via, device, **options) as target:
-        return judge_target(target, device, chosen, needless)
+    report: Report | None = None
+    try:
+        with open_target(via, device, **options) as target:
+            report = judge_target(target, device, chosen, needless)
+    except UsageError:
+        raise
+    except RegmodelError as error:
+        report = report or unreached(device, via, chosen, str(error))
+        report.stopped = report.stopped or str(error)
+    return report

@@ -27,6 +27,8 @@ NONE = -1
 """No buffer."""
 MAX_ROOM = 0xFFC0
 """Bytes of the largest buffer: a length has 16 bits."""
+HEADROOM = 64
+"""Bytes before each buffer that are the driver's (``RTE_PKTMBUF_HEADROOM``): virtio-net puts its header there."""
 
 
 class RxFlag:
@@ -40,6 +42,7 @@ class RxFlag:
     IP_CKSUM_BAD = 0x02
     L4_CKSUM_GOOD = 0x04
     L4_CKSUM_BAD = 0x08
+    L4_CKSUM_NONE = 0x0C  # the payload is good, though its checksum has not been filled in (a guest of the same host sent it)
     VLAN_STRIPPED = 0x10  # the tag is in column ``vlan`` and no longer in the packet
     RSS_HASH = 0x20  # ``rss`` is valid
     LOOPBACK = 0x40  # from another function of the same port; DPDK has no such flag
@@ -84,7 +87,8 @@ class Mempool:
 
     Columns, by buffer index: ``iova`` (bus address), ``length`` (bytes in this buffer), ``next``, ``tx_flags``, ``rx_flags``,
     ``vlan`` (the whole TCI), ``packet_type``, ``rss``; what offloads need to know: ``l2_len``, ``l3_len``, ``l4_len``,
-    ``tso_segsz`` (bytes). ``data[i]`` is the memory of buffer ``i``; ``octets`` is all of it, a row per buffer.
+    ``tso_segsz`` (bytes). ``data[i]`` is the memory of buffer ``i``; ``octets`` is all of it, a row per buffer. ``heads`` are
+    the ``HEADROOM`` bytes before each, which are the driver's and whose content means nothing between two of its uses.
 
     Raises ``UsageError`` for sizes that no pool can have.
     """
@@ -94,11 +98,14 @@ class Mempool:
             text = f"a pool has 1 or more buffers of 64 to {MAX_ROOM} bytes, in 64, not {count} of {room}"
             raise UsageError(text)
         self.transport, self.count, self.room = transport, count, room
-        self.memory = transport.alloc(count * room)
+        self.stride = stride = HEADROOM + room
+        self.memory = transport.alloc(count * stride)
         view = self.memory.view
-        self.data: Sequence[memoryview] = tuple(view[i * room : (i + 1) * room] for i in range(count))
-        self.octets: NDArray[np.uint8] = np.frombuffer(view, np.uint8, count * room).reshape(count, room)
-        self.iova: NDArray[np.uint64] = np.arange(count, dtype=np.uint64) * np.uint64(room) + np.uint64(self.memory.iova)
+        self.data: Sequence[memoryview] = tuple(view[i * stride + HEADROOM : (i + 1) * stride] for i in range(count))
+        rows: NDArray[np.uint8] = np.frombuffer(view, np.uint8, count * stride).reshape(count, stride)
+        self.heads, self.octets = rows[:, :HEADROOM], rows[:, HEADROOM:]
+        first = np.uint64(self.memory.iova + HEADROOM)
+        self.iova: NDArray[np.uint64] = np.arange(count, dtype=np.uint64) * np.uint64(stride) + first
         self.length = np.zeros(count, np.intp)
         self.next = np.full(count, NONE, np.intp)
         self.tx_flags = np.zeros(count, np.uint8)
@@ -183,17 +190,17 @@ class Mempool:
     def close(self) -> None:
         """Give the memory back. No device may have any of the buffers, and no view of them may be used any more."""
         self.data = ()
-        self.octets = np.zeros((0, 0), np.uint8)
+        self.heads = self.octets = np.zeros((0, 0), np.uint8)
         self.memory.free()
 
     # -- transports that are not coherent
 
-    def sync_for_device(self, buffers: Indices) -> None:
-        """Hand over what is in these buffers, where ``Transport.coherent`` is False."""
+    def sync_for_device(self, buffers: Indices, ahead: int = 0) -> None:
+        """Hand over what is in these buffers, and ``ahead`` bytes of headroom, where ``Transport.coherent`` is False."""
         for i, size in zip(buffers.tolist(), self.length[buffers].tolist(), strict=True):
-            self.memory.sync_for_device(i * self.room, size)
+            self.memory.sync_for_device(i * self.stride + HEADROOM - ahead, size + ahead)
 
-    def sync_for_cpu(self, buffers: Indices) -> None:
+    def sync_for_cpu(self, buffers: Indices, ahead: int = 0) -> None:
         """Take over what the device stored in these buffers."""
         for i, size in zip(buffers.tolist(), self.length[buffers].tolist(), strict=True):
-            self.memory.sync_for_cpu(i * self.room, size)
+            self.memory.sync_for_cpu(i * self.stride + HEADROOM - ahead, size + ahead)

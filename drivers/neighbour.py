@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from drivers.errors import DriverError
+from drivers.errors import DriverError, NotSupported
 from drivers.mempool import Indices, Mempool
 from drivers.nics import driver_for
 from drivers.transports import Transport
@@ -39,7 +39,7 @@ class Neighbour:
         self._port.rx_queue_setup(0, self._pool, DESCRIPTORS)
         self._port.tx_queue_setup(0, self._pool, DESCRIPTORS)
         self._port.start()
-        self._port.mac_addr_set(ADDRESS)
+        self._claim()
 
     def send(self, frame: bytes) -> None:
         """One frame on its way. Raises ``DriverError`` when the ring takes none."""
@@ -67,6 +67,11 @@ class Neighbour:
         self._port.watch()
         if self._port.reset_needed:
             self._port.reset()
+            self._claim()
+
+    def _claim(self) -> None:
+        """The address, so that no check for spoofing stands in the way. A port whose address is for ever has no such check."""
+        with suppress(NotSupported):
             self._port.mac_addr_set(ADDRESS)
 
     def close(self) -> None:

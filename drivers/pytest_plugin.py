@@ -8,11 +8,15 @@ climb the ladder of fixtures as high as they need:
 - ``regmodel_bars``: the registers of all BARs by name (``drivers.registers.Registers``);
 - ``regmodel_rings``: DMA memory of the size that each ring of the description needs, by name of the ring.
 
+A session in which no test of the suite has judged anything does not end as a pass: its exit status is ``INCOMPLETE``, and one
+line says why. Who wants the fixtures only says so, with ``--regmodel-test none``.
+
 Without the option nothing is imported, collected or printed: whoever has regmodel installed notices nothing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -28,6 +32,11 @@ if TYPE_CHECKING:
     from regmodel.conformance.outcomes import Report
 
 DEVICE, VIA, TEST = "--regmodel-device", "--regmodel-via", "--regmodel-test"
+NONE = "none"
+"""In place of a test of the suite: no test."""
+INCOMPLETE = 3
+"""The exit status of a session that has judged nothing, as of ``regmodel conform``."""
+PREFIX = "regmodel::"
 ENTRIES, DESCRIPTOR = 256, 16
 """Of each ring in ``regmodel_rings``: how many descriptors, and the bytes of one where no format says so."""
 _OPEN: StashKey[tuple[ExitStack, Judged]] = StashKey()
@@ -37,7 +46,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("regmodel", "devices and their descriptions")
     group.addoption(DEVICE, metavar="DEVICE", help="judge this device: a name or file.py:NAME, see `regmodel list`")
     group.addoption(VIA, metavar="VIA", default="inprocess", help="where it is: `regmodel conform --help`")
-    group.addoption(TEST, metavar="TEST", action="append", default=[], help="only this test of the suite; may be repeated")
+    only = f"only this test of the suite, or {NONE!r}; may be repeated"
+    group.addoption(TEST, metavar="TEST", action="append", default=[], help=only)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption(DEVICE) and config.getoption(TEST) != [NONE]:
+        config.pluginmanager.register(_Verdict(config))
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -77,7 +92,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption(DEVICE):
+    if not config.getoption(DEVICE) or config.getoption(TEST) == [NONE]:
         return
     from regmodel.conformance.suite import TESTS, select
     from regmodel.errors import RegmodelError
@@ -98,9 +113,8 @@ class Judgement(pytest.Item):
     """One test of the suite on one device. It is skipped, with the reasons, where no register could be judged."""
 
     def __init__(self, *, device: Device, test: Test, **more: Any) -> None:
-        super().__init__(**more)
+        super().__init__(nodeid=f"{PREFIX}{test.name}", **more)
         self.device, self.test = device, test
-        self._nodeid = f"regmodel::{test.name}"
 
     def runtest(self) -> None:
         report = self._judge()
@@ -126,6 +140,33 @@ class Judgement(pytest.Item):
 
     def reportinfo(self) -> tuple[str, None, str]:
         return "regmodel", None, f"{self.device.name}: {self.test.name}"
+
+
+class _Verdict:
+    """Sees to it that nothing judged is no pass. Reports are counted, not items: with xdist these are in other processes."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config, self.ended = config, Counter[str]()
+        self.said = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.nodeid.startswith(PREFIX) and (report.when == "call" or not report.passed):
+            self.ended[report.outcome] += 1
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Whatever else has passed, the device has not."""
+        if hasattr(self.config, "workerinput") or self.config.option.collectonly or exitstatus != pytest.ExitCode.OK:
+            return
+        if not self.ended["passed"]:
+            skipped = self.ended["skipped"]
+            why = f"{skipped} of its tests were skipped, no other was run" if skipped else "none of its tests was run"
+            name, via = self.config.getoption(DEVICE), self.config.getoption(VIA)
+            self.said = f"regmodel: {name} via {via}: INCOMPLETE, nothing was judged: {why}"
+            session.exitstatus = INCOMPLETE
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self.said:
+            terminalreporter.write_line(self.said, red=True)
 
 
 # -- the ladder

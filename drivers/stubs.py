@@ -22,13 +22,16 @@ from regmodel.registers import Bar, Kind, Register, Window
 
 FACES = Path(__file__).parent / "registers"
 IMPORTS = ("Array", "Face", "Memory", "Pair", "Place", "Word", "WritableMemory")
+STANDARD = {
+    "collections.abc": ("Callable",),
+    "contextlib": ("AbstractContextManager",),
+    "typing": ("Literal", "SupportsIndex", "TypeAlias"),
+}
 HEAD = '''"""{title}: its registers, for editors and mypy. Written by ``python -m drivers.stubs {name}``."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Literal, SupportsIndex, TypeAlias
+{standard}
 
-from drivers.registers import {imports}
+{ours}
 '''
 
 
@@ -42,8 +45,16 @@ def stub(device: Description) -> str:
             if isinstance(entry, Register):
                 parts.append("\n".join(_class(Shape(name, entry, bar.docs_of[name]))) + "\n")
     body = "\n".join(parts)
-    used = [name for name in IMPORTS if re.search(rf"\b{name}\b", body)]
-    return HEAD.format(title=device.title, name=device.name, imports=", ".join(used)) + "\n" + body
+    standard = "\n".join(line for module, names in STANDARD.items() if (line := _import(module, names, body)))
+    ours = _import("drivers.registers", IMPORTS, body)
+    return HEAD.format(title=device.title, name=device.name, standard=standard, ours=ours) + "\n" + body
+
+
+def _import(module: str, names: tuple[str, ...], body: str) -> str:
+    """The line that imports those of ``names`` which ``body`` uses; "" where it uses none."""
+    code = re.sub(r'""".*?"""', "", body, flags=re.DOTALL)
+    used = [name for name in names if re.search(rf"\b{name}\b", code)]
+    return f"from {module} import {', '.join(used)}" if used else ""
 
 
 def _attributes(bar: Bar) -> Iterator[str]:

@@ -51,7 +51,6 @@ class Demo:
             self.step(f"`{' '.join(['regmodel', *server.command[3:6]])} ...` serves two VFs of one port")
             threading.Thread(target=self._listen, args=(server,), daemon=True).start()
             lab = Lab()
-            lab.on_failure("server", server.save_evidence)
             machines = [
                 lab.vm(devices=[VfioUser(str(socket))], modules=["igbvf"], name=f"guest{i}")
                 for i, socket in enumerate(server.sockets)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from emulators.loop import Burst, Loop
-from regmodel.function import Buffer, Clock, Dma, Packets, Timer
+from emulators.pci.shared import SharedMemory
+from regmodel.function import Buffer, Clock, Dma, OnDescriptor, Packets, Timer
 
 _log = logging.getLogger("regmodel.device")
 QUIET = 1_000_000_000
@@ -35,19 +36,25 @@ class Nowhere:
 class Host:
     """A ``regmodel.function.Host``, with the interrupt line of a legacy function (``line``) besides.
 
-    ``diagnostics`` counts complaints by kind; ``on_diagnose(kind, detail)``, when set, is told each one.
+    ``diagnostics`` counts complaints by kind; ``on_diagnose(kind, detail)``, when set, is told each one, and ``on_descriptor``
+    each descriptor.
     """
 
     def __init__(
-        self, name: str, loop: Loop, dma: Dma, packets: Packets, signal: Signal, line: Callable[[bool], None]
-    ) -> None:
+        self, name: str, loop: Loop, dma: Dma, packets: Packets, signal: Signal, line: Callable[[bool], None],
+        messages: Callable[[], bool] = lambda: False, inherited: Mapping[int, int] | None = None,
+    ) -> None:  # fmt: skip
         self.name, self.dma, self.packets = name, dma, packets
         self.clock: Clock = loop
         self.defer: Callable[[Burst], None] = loop.defer
         """Run a burst soon, outside of any register access; again as long as it returns True. A doorbell does little else."""
+        self.messages = messages
+        """Whether MSI or MSI-X is enabled: a few devices mask and clear a cause differently then."""
         self._loop, self._signal, self._line = loop, signal, line
+        self._inherited = dict(inherited or {})
         self.diagnostics: Counter[str] = Counter()
         self.on_diagnose: Callable[[str, Mapping[str, object]], None] | None = None
+        self.on_descriptor: OnDescriptor | None = None
         self._quiet_until: dict[str, int] = {}
         self._unlogged: Counter[str] = Counter()
 
@@ -59,9 +66,13 @@ class Host:
         """Drive the interrupt line: level, not edge. It stays as it was left."""
         self._line(asserted)
 
-    def poll(self, burst: Burst) -> Timer:
-        """Run ``burst`` over and over at an adaptive rate."""
-        return self._loop.poll(burst)
+    def shared_memory(self, bar: int, size: int) -> SharedMemory:
+        """``size`` bytes for a BAR that guests may map: new ones, or those that a former process has handed over."""
+        return SharedMemory(size, f"{self.name} bar{bar}", inherited=self._inherited.pop(bar, None))
+
+    def poll(self, burst: Burst, quiet: Callable[[], bool] | None = None) -> Timer:
+        """Run ``burst`` over and over at an adaptive rate, unless ``quiet``."""
+        return self._loop.poll(burst, quiet)
 
     def diagnose(self, kind: str, **detail: object) -> None:
         """Count, tell and (rate-limited) log that the guest did something which silicon would not accept."""

@@ -31,8 +31,9 @@ Action: TypeAlias = Callable[[], None]
 MILLISECOND = 1_000_000
 POLL_FASTEST = 20_000
 """A polled burst that found nothing is tried again after this many ns, then after twice as long, ..."""
-POLL_SLOWEST = 4 * MILLISECOND
-"""... up to this long: 250 tries a second cost an idle device about 0.3 % of a core."""
+POLL_SLOWEST = 6 * MILLISECOND
+"""... up to this long: what comes after a pause waits for half of it. 160 wakes a second take a percent of a core where
+others keep the caches filled with theirs, and most of that is the sleep itself."""
 LONG = 20_000
 """ns of handlers after which the descriptors are looked at once more before a burst."""
 _FINE = 10 * MILLISECOND
@@ -66,9 +67,9 @@ class TimerQueue:
         """A heap of (when, order, timer); empty when nothing is scheduled."""
         self._order = count()
 
-    def call_at(self, when: int, action: Action) -> Scheduled:
+    def call_at(self, when: int, action: Action, again: Callable[[], int] | None = None) -> Scheduled:
         """Run ``action`` once ``now() >= when`` (ns); equal times run in order of their scheduling."""
-        timer = Scheduled(action)
+        timer = Scheduled(action, again)
         heapq.heappush(self.pending, (when, next(self._order), timer))
         return timer
 
@@ -78,6 +79,19 @@ class TimerQueue:
         while heap and heap[0][2].action is None:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
+
+    def put_off(self) -> int:
+        """What is due and would find nothing (``Scheduled.again``) is due later. For how many ns nothing is, or 0."""
+        heap, now = self.pending, self.now()
+        while heap and heap[0][0] <= now:
+            timer = heap[0][2]
+            if timer.action is None:
+                heapq.heappop(heap)
+            elif timer.again is not None and (pause := timer.again()):
+                heapq.heapreplace(heap, (now + pause, next(self._order), timer))
+            else:
+                return 0
+        return heap[0][0] - now if heap else 0
 
     def mark(self) -> int:
         """A place in the order of scheduling, for ``pop_due``."""
@@ -94,12 +108,16 @@ class TimerQueue:
 
 
 class Scheduled:
-    """A ``regmodel.function.Timer``."""
+    """A ``regmodel.function.Timer``.
 
-    __slots__ = ("action",)
+    ``again`` is asked when it is due: in how many ns it is worth while, or 0 if it is now. It must neither wait nor fail.
+    """
 
-    def __init__(self, action: Action) -> None:
+    __slots__ = ("action", "again")
+
+    def __init__(self, action: Action, again: Callable[[], int] | None = None) -> None:
         self.action: Action | None = action
+        self.again = again
 
     def cancel(self) -> None:
         """Never fire; harmless when it has fired."""
@@ -172,9 +190,12 @@ class Loop:
 
     # -- descriptors
 
-    def add(self, fd: int, on_readable: Action) -> None:
-        """Call ``on_readable`` while ``fd`` is readable or hung up (level-triggered). It must tolerate EAGAIN."""
-        self._epoll.register(fd, select.EPOLLIN)
+    def add(self, fd: int, on_readable: Action, *, edge: bool = False) -> None:
+        """Call ``on_readable`` while ``fd`` is readable or hung up (level-triggered). It must tolerate EAGAIN.
+
+        ``edge``: only when something has come since the last call; then it must read, or have read, all there is.
+        """
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLET if edge else select.EPOLLIN)
         self._readers[fd] = on_readable
 
     def interest(self, fd: int, *, read: bool = True, on_writable: Action | None = None) -> None:
@@ -193,17 +214,21 @@ class Loop:
 
     # -- time and work: the Clock, defer and poll of regmodel.function.Host
 
-    def call_at(self, when: int, action: Action) -> Scheduled:
-        """Run ``action`` as a burst once ``now() >= when`` (ns)."""
-        return self._timers.call_at(when, action)
+    def call_at(self, when: int, action: Action, again: Callable[[], int] | None = None) -> Scheduled:
+        """Run ``action`` as a burst once ``now() >= when`` (ns), unless ``Scheduled.again`` puts it off."""
+        return self._timers.call_at(when, action, again)
 
     def defer(self, burst: Burst) -> None:
         """Run ``burst`` once, however often deferred, and again as long as it returns True; one burst a turn, in order."""
         self._deferred[burst] = None
 
-    def poll(self, burst: Burst) -> Polled:
-        """Run ``burst`` over and over: each turn while it returns True, less and less often while it does not."""
-        return Polled(self, burst)
+    def poll(self, burst: Burst, quiet: Callable[[], bool] | None = None) -> Polled:
+        """Run ``burst`` over and over: each turn while it returns True, less and less often while it does not.
+
+        ``quiet`` says, at once and without fail, that ``burst`` would find nothing. A loop that has nothing else to do asks
+        it between two sleeps, which costs half of what it takes to set a burst going.
+        """
+        return Polled(self, burst, quiet)
 
     # -- waiting, for bursts only
 
@@ -317,7 +342,9 @@ class Loop:
         if timeout >= _FINE or not self._fine_sleep:
             # epoll rounds up to whole milliseconds: sleep short of the deadline, the rest is slept finely next turn
             return self._epoll.poll(max(timeout // MILLISECOND - 1, 1) / 1000)
-        select.select((self._epoll,), (), (), timeout / 1e9)
+        while not select.select((self._epoll,), (), (), timeout / 1e9)[0]:
+            if timeout_ns is not None or self._awaited is not None or not (timeout := self._timers.put_off()):
+                return []
         return self._epoll.poll(0)
 
     def _patience(self, timeout_ns: int | None) -> int | None:
@@ -385,11 +412,12 @@ class Loop:
 class Polled:
     """A burst that is tried at an adaptive rate; ``cancel`` ends it. Made by ``Loop.poll``."""
 
-    __slots__ = ("_burst", "_interval", "_loop", "_timer")
+    __slots__ = ("_again", "_burst", "_interval", "_loop", "_quiet", "_timer")
 
-    def __init__(self, loop: Loop, burst: Burst) -> None:
-        self._loop, self._burst, self._interval = loop, burst, POLL_FASTEST
-        self._timer: Scheduled | None = loop.call_at(loop.now(), self._try)
+    def __init__(self, loop: Loop, burst: Burst, quiet: Callable[[], bool] | None) -> None:
+        self._loop, self._burst, self._quiet, self._interval = loop, burst, quiet, POLL_FASTEST
+        self._again = None if quiet is None else self._put_off
+        self._timer: Scheduled | None = loop.call_at(loop.now(), self._try, self._again)
 
     def _try(self) -> None:
         found = False
@@ -400,7 +428,14 @@ class Polled:
         if self._timer is None:
             return  # cancelled by the burst itself
         self._interval = POLL_FASTEST if found else min(self._interval * 2, POLL_SLOWEST)
-        self._timer = self._loop.call_at(self._loop.now() + (0 if found else self._interval), self._try)
+        self._timer = self._loop.call_at(self._loop.now() + (0 if found else self._interval), self._try, self._again)
+
+    def _put_off(self) -> int:
+        """For how many ns it need not be tried; 0: it must be now."""
+        if self._quiet is None or not self._quiet():
+            return 0
+        self._interval = min(self._interval * 2, POLL_SLOWEST)
+        return self._interval
 
     def cancel(self) -> None:
         """Never again."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from regmodel.bank import Bank
 from regmodel.catalogue import Device
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from emulators.fabric.switch import Switch
     from emulators.host import Host
     from emulators.loop import Loop
+    from emulators.pci.function import PciFunction
     from emulators.pci.shared import SharedMemory
 
 
@@ -47,6 +48,45 @@ class Sharing(Protocol):
         """The memory of such a BAR, by BAR index; its bank was made over the same bytes."""
 
 
+@runtime_checkable
+class Movable(Protocol):
+    """A model whose driver takes part when it is handed over to another process (``emulators.handover``)."""
+
+    def detach(self, done: Callable[[str], None]) -> None:
+        """Have the driver let go: ``done("")`` when it has, or need not; ``done(why)`` when it will not. Returns at once."""
+
+    def attach(self) -> None:
+        """The device is where it stays: in the new process, or in the old one after all. Have the driver take it up."""
+
+    def save_all_but_memory(self) -> dict[str, object]:
+        """As ``save``, without what is in memory that guests map: that is handed over itself."""
+
+
+class RingState(NamedTuple):
+    """A ring as it stands: ``waiting`` entries of ``size``, from ``head`` on, are the device's."""
+
+    name: str
+    head: int
+    waiting: int
+    size: int
+
+
+@runtime_checkable
+class Ringed(Protocol):
+    """A model whose registers do not tell where its rings stand: that is in memory."""
+
+    def rings(self) -> list[RingState]:
+        """Those that work, looked at without side effects. Raises ``DmaFault`` where their memory is gone."""
+
+
+@runtime_checkable
+class Wired(Protocol):
+    """A model to which its function's configuration space matters: where interrupts go, a window to its registers."""
+
+    def wire(self, function: PciFunction) -> None:
+        """Told once, when the function stands."""
+
+
 class Slot(Protocol):
     """One place in a card for one function, e.g. VF 0 of port 0."""
 
@@ -61,6 +101,15 @@ class Slot(Protocol):
 
     def build(self, host: Host) -> Model:
         """The model, once. The function owns it from then on."""
+
+
+@runtime_checkable
+class Particular(Protocol):
+    """A slot whose function differs from the device that was named: its memory has another size, say."""
+
+    @property
+    def device(self) -> Device:
+        """The description of what sits in it."""
 
 
 class Port(Protocol):
@@ -94,6 +143,14 @@ class Card(State, Protocol):
 
     def stats(self) -> Mapping[str, Any]:
         """All counters by port, JSON-able."""
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A card with files or sockets of its own."""
+
+    def close(self) -> None:
+        """Give them back. Harmless the second time."""
 
 
 def load_card(device: Device, loop: Loop, **options: Any) -> Card:

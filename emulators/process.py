@@ -1,6 +1,8 @@
 """A ``regmodel serve`` in a process of its own: for the commands that boot guests, the demo, tests and benchmarks.
 
-A server belongs in a process of its own because its port wants a core, and because what drives a guest waits.
+A server belongs in a process of its own because its port wants a core, and because what drives a guest waits. It does not
+outlive the process that started it, however that ends: its standard input is a pipe whose other end is held here, and
+the kernel closes that one when this process can not.
 """
 
 from __future__ import annotations
@@ -22,6 +24,13 @@ from regmodel.errors import RegmodelError
 
 READY = "# watch it"
 START_TIMEOUT = 20.0
+
+_begun: list[ServerProcess] = []
+
+
+def begun() -> list[ServerProcess]:
+    """The servers that this process has begun and has not stopped, in this order; some may have ended by themselves."""
+    return list(_begun)
 
 
 class ServerProcess:
@@ -54,15 +63,25 @@ class ServerProcess:
             self.command += ["--net", net]
         for name, value in (options or {}).items():
             self.command += ["--option", f"{name}={value}"]
-        self.command += ["--ports", str(ports), "--control", str(self.control_path), *arguments]
+        self.command += ["--ports", str(ports), "--control", str(self.control_path), "--attended", *arguments]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> ServerProcess:
         """Start it and wait until it listens."""
+        self.begin()
+        return self.ready()
+
+    def begin(self) -> None:
+        """Start it: who has something else to do meanwhile calls ``ready`` later."""
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
             )
+        _begun.append(self)
+
+    def ready(self) -> ServerProcess:
+        """Wait until it listens."""
+        assert self._process is not None
         said, deadline = b"", time.monotonic() + START_TIMEOUT
         stdout = self._process.stdout
         assert stdout is not None
@@ -82,7 +101,10 @@ class ServerProcess:
         return ControlClient(self.control_path)
 
     def save_evidence(self, folder: Path) -> None:
-        """Put what it knows into a failure folder: log, counters, and the last accesses of each function, decoded."""
+        """Put what it knows into a failure folder: log, counters, and the last accesses of each function, decoded.
+
+        Of one that has ended that is its log. Raises ``RegmodelError`` when no more can be known for another reason.
+        """
         import json
 
         from emulators.control.decoder import Decoder
@@ -92,6 +114,8 @@ class ServerProcess:
         (folder / "server.log").write_bytes(self.log.read_bytes())
         if not self.alive:
             return
+        if self._stat()[0] in "Tt":
+            raise RegmodelError(f"the server is stopped, by a signal or a debugger, and does not answer: kill -CONT {self.pid}")
         with self.control() as client:
             (folder / "stats.json").write_text(json.dumps(client.ask("stats"), indent=1))
             for function in client.ask("hello")["functions"]:
@@ -111,8 +135,12 @@ class ServerProcess:
 
     def cpu_seconds(self) -> float:
         """User and system time that it has used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = self._stat()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _stat(self) -> list[str]:
+        """Its state and what follows (proc(5), /proc/pid/stat)."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
 
     def private_bytes(self) -> int:
         """Its private memory, guest RAM not counted."""
@@ -129,8 +157,11 @@ class ServerProcess:
                 self._process.wait(5)
             self._process.kill()
         status = self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        if self in _begun:
+            _begun.remove(self)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         if self._own_folder and not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
         return status

@@ -106,8 +106,11 @@ class Access:
 
 
 _LANGUAGE = frozenset(
-    {f"regmodel.{room}" for room in ("access", "bits", "registers", "layout", "keys", "sources", "catalogue")}
-    | {"regmodel.pci", "regmodel.capabilities", "construct.core", "functools"}
+    {
+        f"regmodel.{room}"
+        for room in ("access", "bits", "registers", "locks", "layout", "keys", "sources", "catalogue", "handshakes")
+    }
+    | {"regmodel.pci", "regmodel.capabilities", "regmodel.conduct", "construct.core", "functools"}
 )
 
 
@@ -198,6 +201,14 @@ RC = Access(
     tie=Tie.HARDWARE,
     spelling=Spelling("RC", "sw=r; onread=rclr", "read-only/clear", "rc"),
 )
+WRC = Access(
+    "WRC",
+    "read and write, reading clears",
+    onread=OnRead.CLEAR,
+    hardware=True,
+    tie=Tie.HARDWARE,
+    spelling=Spelling("WRC", "sw=rw; onread=rclr", "read-write/clear"),
+)
 RS = Access(
     "RS",
     "reading sets",
@@ -224,5 +235,5 @@ RSVD = Access(
 )
 
 VOCABULARY: tuple[Access, ...] = (
-    RW, RO, CONST, WO, W1C, W0C, W1S, W1T, W1P, WO1C, WO1S, RWO, RC, RS, RCW1C, RSVD,
+    RW, RO, CONST, WO, W1C, W0C, W1S, W1T, W1P, WO1C, WO1S, RWO, RC, WRC, RS, RCW1C, RSVD,
 )  # fmt: skip

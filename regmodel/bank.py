@@ -7,7 +7,8 @@ window that may be mapped and a saved image are the same bytes; precomputed mask
 Semantics, in the order in which one access applies them:
 
 - A read takes the value under the readable bits, then clears or sets what reading clears or sets.
-- A write changes, bit by bit under its access, only the bytes that it covers; then the hooks run. Hooks get
+- A write changes, bit by bit under its access, only the bytes that it covers, and no field whose lock is shut as the write
+  finds it (``regmodel.locks``); then the hooks run. Hooks get
   ``(path, old, new, size, cause)``, where ``new`` still shows pulse bits that were written and the state does not.
 - A doorbell stores nothing; a command stores nothing and reads as the result that the device poked.
 - A pair is stored half by half, but its hooks see the whole 64-bit value when the high half is written.
@@ -24,10 +25,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from enum import Enum
+from mmap import MAP_PRIVATE, mmap
 from typing import Any, TypeAlias, TypeGuard
 
 from regmodel.access import OnRead, OnWrite
-from regmodel.bits import Field
+from regmodel.bits import Field, Lock
 from regmodel.errors import StateError
 from regmodel.function import ResetCause
 from regmodel.registers import Bar, Entry, Kind, Miss, Partial, Register, Status, Wide, Window
@@ -57,6 +59,8 @@ Hook: TypeAlias = Callable[[Path, int, int, int, Cause], None]
 Record: TypeAlias = tuple[int, Cause, "Path | None", int, int, int]
 """One access: time in ns, cause, path (None for a miss), offset, size, value."""
 
+MAPPED = 1 << 20
+"""Bytes from which on a BAR is mapped, page by page."""
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _ALL = (1 << 64) - 1
 _READ, _WRITE = Cause.READ, Cause.WRITE  # members of an enumeration are found through its metaclass, which takes a while
@@ -99,42 +103,10 @@ class Cell:
     """
 
     __slots__ = (
-        "banked",
-        "before_read",
-        "doorbell",
-        "entry",
-        "fields",
-        "index",
-        "offset",
-        "on_read",
-        "on_write",
-        "once",
-        "ones",
-        "pair",
-        "partial",
-        "partner",
-        "path",
-        "plain",
-        "pulse",
-        "rc",
-        "readable",
-        "reads",
-        "reserved",
-        "reset_values",
-        "rs",
-        "simple",
-        "size",
-        "spent",
-        "status",
-        "store",
-        "stored",
-        "w0c",
-        "w1c",
-        "w1s",
-        "w1t",
-        "width_mask",
-        "writes",
-        "zeros",
+        "banked", "before_read", "doorbell", "entry", "fields", "index", "locks", "offset", "on_read", "on_write",
+        "once", "ones", "pair", "partial", "partner", "path", "plain", "pulse", "rc", "readable", "reads", "reserved",
+        "reset_values", "rs", "simple", "size", "spent", "status", "store", "stored", "w0c", "w1c", "w1s", "w1t",
+        "width_mask", "writes", "zeros",
     )  # fmt: skip
 
     def __init__(self, path: Path, offset: int, size: int, fields: Sequence[Field], entry: Entry) -> None:
@@ -158,12 +130,15 @@ class Cell:
         self.doorbell = kind in (Kind.DOORBELL, Kind.COMMAND)
         if kind is Kind.DOORBELL:
             self.readable = self.rc = self.rs = 0
-        self.plain = not (self.once or self.w1c or self.w0c or self.w1s or self.w1t or self.pulse or self.doorbell)
+        acts = self.once or self.w1c or self.w0c or self.w1s or self.w1t or self.pulse or self.doorbell
+        self.plain = not (acts or any(f.lock for f in fields))
         self.status = entry.status
         self.partial = entry.status is not Status.IMPLEMENTED
         self.banked = False
         self.simple = self.plain and not self.partial
         """A whole write does nothing but store: what is left to ask are reserved bits and hooks."""
+        self.locks: tuple[tuple[Cell, int, int, int], ...] = ()
+        """Where the key of each is, under which mask it is shut by which word, and the bits that it locks."""
         self.pair: tuple[Cell, Cell] | None = None
         self.partner = False
         self.spent = 0  # write-once bits that have been written
@@ -206,7 +181,7 @@ class Bank:
 
     def __init__(self, bar: Bar, *, now: Callable[[], int] = time.monotonic_ns, history: int = 4096) -> None:
         self.bar, self.now = bar, now
-        self.memory = bytearray(bar.size)
+        self.memory = self._bytes(bar.size)
         self.ring: deque[Record] = deque(maxlen=history)
         self.observer: Callable[[Record], None] | None = None
         self.notice: Callable[[str, str, int], None] | None = None
@@ -227,6 +202,10 @@ class Bank:
         self.reset(ResetCause.POWER_ON)
 
     # -- construction ------------------------------------------------------------------------------------------------
+
+    def _bytes(self, size: int) -> bytearray | memoryview:
+        """Where the registers stand: ``size`` zeros. Of many, mostly between registers, those cost memory that are written."""
+        return bytearray(size) if size < MAPPED else memoryview(mmap(-1, size, MAP_PRIVATE))
 
     def _build(self) -> None:
         for _, index, offset, entry in self.bar.placed():
@@ -269,11 +248,18 @@ class Bank:
             select, count = entry.banked_by
             cell.store, cell.index, cell.banked = _Selected(self._named[select, 0], count), 0, True
             cell.simple = False
+        cell.locks = tuple(self._lock(index, lock, f.mask) for f in entry.fields if (lock := f.lock) is not None)
         if entry.pair is not None:
             low, high = entry.pair
             cell.pair = (self._named[low, index], self._named[high, index])
             cell.partner = name == low
             cell.simple = False
+
+    def _lock(self, index: int, lock: Lock, mask: int) -> tuple[Cell, int, int, int]:
+        """As ``Cell.locks`` has it, for element ``index`` of the register of a field of ``mask``."""
+        key = self._named[lock.register, index if self.bar.entries[lock.register].is_array else 0]
+        field = key.fields[lock.field]
+        return key, field.mask, lock.value << field.lsb, mask
 
     # -- names -------------------------------------------------------------------------------------------------------
 
@@ -385,7 +371,14 @@ class Bank:
                     hook(cell.path, old << 32 | low, new << 32 | low, size, _WRITE)
 
     def _apply(self, cell: Cell, old: int, value: int, lanes: int) -> int:
-        """The axes other than store. Returns the new value with written pulse bits still in it."""
+        """The axes other than store, and locks. Returns the new value with written pulse bits still in it."""
+        if cell.locks:
+            for key, under, shut, locked in cell.locks:
+                if key.value & under == shut:
+                    if _acts(cell, old, value) & locked & lanes:
+                        self._say("locked", cell.path, value)
+                    lanes &= ~locked
+            value &= lanes
         keep = cell.stored & lanes
         new = (old & ~keep) | (value & keep)
         new &= ~(value & cell.w1c)
@@ -582,6 +575,13 @@ class Bank:
 def _is_word(owner: Cell | Window | None) -> TypeGuard[Cell]:
     """A word of a window: memory, to which the policies of partial and wide accesses do not apply."""
     return isinstance(owner, Cell) and isinstance(owner.entry, Window)
+
+
+def _acts(cell: Cell, old: int, value: int) -> int:
+    """The bits that writing ``value`` changes, or in which it is a pulse, as far as no lock is shut."""
+    changed = (value ^ old) & (cell.stored | cell.once & ~cell.spent)
+    cleared = old & (value & cell.w1c | ~value & cell.w0c)
+    return changed | cleared | value & (~old & cell.w1s | cell.w1t | cell.pulse)
 
 
 def _reset_of(entry: Register, cause: ResetCause) -> tuple[int, int]:

@@ -24,10 +24,33 @@ F = RW
 
 
 @dataclass(frozen=True)
+class Lock:
+    """Shut while field ``key`` of the same BAR holds ``value``; ``regmodel.locks`` says what that means.
+
+    ``key`` is ``register.field``, or the name of a register that is one number.
+    """
+
+    key: str
+    value: int = 1
+
+    @property
+    def register(self) -> str:
+        return self.key.partition(".")[0]
+
+    @property
+    def field(self) -> str:
+        return self.key.partition(".")[2] or "value"
+
+    def __str__(self) -> str:
+        return f"{self.key} is {self.value if self.value < 10 else f'{self.value:#x}'}"
+
+
+@dataclass(frozen=True)
 class Field:
     """``width`` bits from ``lsb``, of one behaviour. ``values`` names the numbers that mean something.
 
     ``lsb`` is -1 for "all bits that no other field claims". ``survives`` lists the resets that leave the field alone.
+    While ``lock`` is shut, writes leave it alone.
     """
 
     access: Access
@@ -38,6 +61,7 @@ class Field:
     values: Mapping[int, str] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
     survives: frozenset[ResetCause] = frozenset()
+    lock: Lock | None = None
     where: str = "?"
 
     @property
@@ -53,6 +77,11 @@ class Field:
     def range(self) -> str:
         """As the datasheet writes it: ``[15:0]``, ``[1]``."""
         return f"[{self.msb}:{self.lsb}]" if self.width > 1 else f"[{self.lsb}]"
+
+    @property
+    def behaviour(self) -> str:
+        """What accesses do to it, in words."""
+        return self.access.prose if self.lock is None else f"{self.access.prose}; ignores writes while {self.lock}"
 
     def of(self, word: int) -> int:
         """The value of the field in ``word``."""
@@ -90,6 +119,10 @@ class Field:
     def sticky(self, *causes: ResetCause) -> Field:
         """Not touched by these resets."""
         return replace(self, survives=self.survives | set(causes))
+
+    def locked_by(self, key: str, value: int = 1) -> Field:
+        """Ignores writes while ``key`` (``register.field`` of the same BAR) holds ``value``."""
+        return replace(self, lock=Lock(key, value))
 
 
 def elaborate(fields: Iterable[Field], width: int, path: str, where: str) -> tuple[Field, ...]:
@@ -157,12 +190,19 @@ class Bits(Adapter):  # type: ignore[misc]
     reserved ones keep what they must be (0). Unknown names and values that do not fit raise ``ValueError``.
     """
 
-    def __init__(self, word: Construct, *fields: Field, path: str = "bits") -> None:
-        """``path`` is what errors call the word: a register knows its offset before it is given its name."""
+    def __init__(self, word: Construct, *fields: Field, path: str = "") -> None:
+        """``path`` is what errors call a register, which knows its offset before it is given its name; other words have none.
+
+        Raises ``DescriptionError``: ``lock-place``, and what ``elaborate`` finds.
+        """
         super().__init__(word)
         self.where = declaring_line()
+        locked = next((f for f in fields if f.lock is not None), None) if not path else None
+        if locked is not None:
+            text = "only registers of a Bar have locks: nobody stands between memory and whoever writes it"
+            raise DescriptionError("lock-place", f"bits.{locked.name}", locked.where, text)
         self.word_width = 8 * int(word.sizeof())
-        self.fields = elaborate(fields, self.word_width, path, self.where)
+        self.fields = elaborate(fields, self.word_width, path or "bits", self.where)
         self.named = {f.name: f for f in self.fields if f.name}
 
     def _emitparse(self, code: Any) -> str:

@@ -20,6 +20,7 @@ from construct import Construct
 from regmodel.access import declaring_line
 from regmodel.conduct import Conduct
 from regmodel.errors import DescriptionError, UsageError
+from regmodel.handshakes import Handshake
 from regmodel.keys import Keys
 from regmodel.registers import Bar
 from regmodel.sources import Source
@@ -115,7 +116,7 @@ class Description:
     """What is known of a device's interface, whole or a fragment of it, behind whatever front end: it can be shown and
     decoded. Nothing in here says that it is a PCI function or that something behaves like it: ``Device`` does.
 
-    Raises ``DescriptionError``: ``schema-duplicate``, ``place-unknown``.
+    Raises ``DescriptionError``: ``schema-duplicate``, ``place-unknown``, ``handshake-unknown``.
     """
 
     name: str
@@ -129,6 +130,8 @@ class Description:
     keys: tuple[Keys, ...] = ()
     conduct: Conduct = field(default_factory=Conduct)
     """What a judge must know of it beyond its registers one by one."""
+    handshakes: tuple[Handshake, ...] = ()
+    """In which order drivers use it."""
     sources: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:
@@ -145,6 +148,10 @@ class Description:
             if place and place not in known:
                 text = f"no BAR has a register or window {place}"
                 raise DescriptionError("place-unknown", f"{self.name}.{owner}", where, text)
+        for handshake in self.handshakes:
+            for missing in sorted(handshake.named() - known - seen.keys()):
+                text = f"handshake {handshake.name!r} names {missing}, which is no register, descriptor or message"
+                raise DescriptionError("handshake-unknown", f"{self.name}.{missing}", where, text)
 
     def _named_schemas(self) -> Iterator[tuple[str, Construct]]:
         for ring in self.rings:

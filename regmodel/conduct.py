@@ -12,13 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from construct import Construct
+
+from regmodel.access import declaring_line
+from regmodel.errors import DescriptionError
 from regmodel.function import ResetCause
 from regmodel.sources import Source
 
 if TYPE_CHECKING:
     from regmodel.registers import Entry
+
+
+def _reasoned(what: str, why: str) -> None:
+    """Reports print the reason of everything that a judge leaves out. Raises ``DescriptionError`` where there is none."""
+    if not why.strip():
+        raise DescriptionError("why-missing", what, declaring_line(), "tests would leave it out without a reason; say why")
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,9 @@ class Effect:
     seconds: float = 0.0
     sources: tuple[Source, ...] = ()
 
+    def __post_init__(self) -> None:
+        _reasoned(self.field, self.why)
+
 
 @dataclass(frozen=True)
 class Held:
@@ -43,6 +56,18 @@ class Held:
 
     field: str
     why: str
+
+    def __post_init__(self) -> None:
+        _reasoned(self.field, self.why)
+
+
+@dataclass(frozen=True)
+class Same:
+    """``registers`` of two BARs show one state, as far as their fields have the same names: a write to one is one to both."""
+
+    registers: tuple[str, str]
+    why: str
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +79,9 @@ class Touched:
     causes: tuple[ResetCause, ...]
     sources: tuple[Source, ...] = ()
 
+    def __post_init__(self) -> None:
+        _reasoned(self.field, self.why)
+
 
 @dataclass(frozen=True)
 class Excluded:
@@ -62,6 +90,9 @@ class Excluded:
     test: str
     register: str
     why: str
+
+    def __post_init__(self) -> None:
+        _reasoned(f"{self.register} ({self.test})", self.why)
 
 
 @dataclass(frozen=True)
@@ -200,11 +231,124 @@ class Traffic:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Front:
+    """The registers by which a virtio device is negotiated with and handed its queues, by what they are for.
+
+    ``offered`` shows the device's features and ``accepted`` takes those of the driver, 32 bits at a time, of which ``words``
+    (one register for each of the two) say which; without them there are 32 only. ``queue`` selects what ``size``, ``areas``,
+    ``enable`` and ``vector`` are of. ``areas`` are the addresses of descriptors, driver area and device area, or the number
+    of the page of 4096 bytes in which all of them begin; then ``size`` is the device's to say, and there is no ``enable``.
+    ``told`` is the doorbell: an array by queue, or one register for all.
+    """
+
+    status: str
+    offered: str
+    accepted: str
+    queue: str
+    size: str
+    areas: tuple[str, ...]
+    vector: str
+    told: str
+    words: tuple[str, str] | tuple[()] = ()
+    enable: str = ""
+    seconds: float = 1.0
+    """The longest that a reset takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Virtqueue:
+    """How packets go through virtqueue ``number`` of a network device: ``features`` are accepted, ``welcome`` ones where they
+    are offered, and each packet has ``header`` bytes before it, in the buffer of its first bytes. Buffers have ``room`` bytes
+    where packets come in, header included; a packet may take several, and ``merged`` is the path in ``schema`` (the header)
+    that says how many.
+    """
+
+    ring: str
+    number: int
+    front: Front
+    features: int
+    schema: Construct
+    merged: str
+    packed: bool = False
+    inward: bool = False
+    room: int = 0
+    welcome: int = 0
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A structure in memory: what its fields are (by path, 0 where none is given) before a device is started. A value that is
+    a name is the address of that block; ``size`` is that of a block without ``schema``, in bytes.
+    """
+
+    schema: Construct | None = None
+    values: Mapping[str, int | str] = field(default_factory=dict)
+    size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generations:
+    """How packets go through a ring whose entries carry a generation, which is 1 at first and flips at each wrap, and are
+    reported in a ring of completions that does the same. Structures in memory place both: ``memory``, of which the block
+    ``root`` stands in ``registers`` (low, high).
+
+    ``setup`` are registers to write first; ``start``, ``stop`` and ``count`` are written to ``command``, which then reads 0
+    when the device has started, and has stored its counters when asked to count. Paths are of the entries: ``address``,
+    ``length``, ``generation`` and ``last`` of those given in the block ``given``, ``told`` (its generation), ``index`` (of an
+    entry given), ``got`` (bytes) and ``end`` of those in ``back``. ``kind`` is 1 for all buffers of a packet but its first.
+    """
+
+    ring: str
+    entries: int
+    given: str
+    back: str
+    format: Construct
+    written: Construct
+    memory: Mapping[str, Block]
+    root: str
+    registers: tuple[str, str]
+    command: str
+    setup: Mapping[str, int]
+    start: int
+    stop: tuple[int, ...]
+    count: int
+    counter: tuple[str, str]
+    """Block and path of the number of broadcasts, as all packets of the suite are."""
+    octets: tuple[str, str]
+    address: str
+    length: str
+    generation: str
+    index: str
+    told: str
+    got: str = ""
+    end: str = ""
+    kind: str = ""
+    last: tuple[str, ...] = ()
+    dropped: tuple[str, str] = ("", "")
+    most: int = 0
+    """Descriptors of a packet that goes out, at most."""
+    vector: tuple[str, str]
+    """Block and path of the queue's vector; ``mask`` is the register (an array by vector) that holds it back."""
+    speaks: Mapping[tuple[str, str], int]
+    """What is otherwise in these fields, so that the device sends interrupts."""
+    mask: str
+    inward: bool = False
+    room: int = 0
+    sources: tuple[Source, ...] = ()
+
+
+Way: TypeAlias = Traffic | Virtqueue | Generations
+"""How packets go through a queue."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Conduct:
     """How one device behaves as a whole."""
 
     effects: tuple[Effect, ...] = ()
     held: tuple[Held, ...] = ()
+    same: tuple[Same, ...] = ()
     touched: tuple[Touched, ...] = ()
     quiet: tuple[str, ...] = ()
     """Hardware changes these in consequence of something only: while nothing is set going they keep their value."""
@@ -213,7 +357,14 @@ class Conduct:
     excluded: tuple[Excluded, ...] = ()
     interrupts: Interrupts | None = None
     talk: Talk | None = None
-    traffic: tuple[Traffic, ...] = ()
+    traffic: tuple[Way, ...] = ()
+
+
+def knows(entries: Mapping[str, Entry], name: str) -> bool:
+    """Whether a register file has what a name means: registers of several files may be called alike."""
+    register, _, part = name.partition(".")
+    entry = entries.get(register.partition("[")[0])
+    return entry is not None and (not part or part in getattr(entry, "named", ()))
 
 
 def base_of(name: str) -> str:

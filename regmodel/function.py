@@ -25,6 +25,10 @@ Trigger: TypeAlias = Callable[[], None]
 """Fires one interrupt vector once: an eventfd write on a socket, a plain call in a test."""
 
 
+OnDescriptor: TypeAlias = Callable[[str, str, int, str, bytes], None]
+"""Told of one descriptor: ``fetch`` or ``write-back``, the ring, the place in it, the name of the format, all of its bytes."""
+
+
 class Irq(IntEnum):
     """Interrupt indexes of a PCI function, numbered as VFIO numbers them (linux/vfio.h, ``VFIO_PCI_*_IRQ_INDEX``)."""
 
@@ -183,6 +187,10 @@ class Host(Protocol):
     dma: Dma
     clock: Clock
     packets: Packets
+    on_descriptor: OnDescriptor | None
+    """While somebody traces: told each descriptor that the model takes from a ring, and each that it gives back. None, as it
+    is otherwise, must cost no more than to be looked at: once a burst where bursts are plain, once a packet elsewhere.
+    """
 
     def irq(self, vector: int) -> None:
         """Signal message-signalled vector ``vector`` once."""
@@ -194,8 +202,12 @@ class Host(Protocol):
         between. Deferring a burst that is already waiting does nothing.
         """
 
-    def poll(self, burst: Callable[[], bool]) -> Timer:
-        """Run ``burst`` over and over at an adaptive rate, for devices without doorbells; faster while it returns True."""
+    def poll(self, burst: Callable[[], bool], quiet: Callable[[], bool] | None = None) -> Timer:
+        """Run ``burst`` over and over at an adaptive rate, for devices without doorbells; faster while it returns True.
+
+        ``quiet`` may be asked in its place: whether it would find nothing, which must take no time, wait for nothing and not
+        fail.
+        """
 
     def diagnose(self, kind: str, **detail: object) -> None:
         """Count and log that the guest did something which silicon would not accept: a named device error."""

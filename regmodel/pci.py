@@ -113,10 +113,11 @@ class Capability:
 
     def header(self, following: int) -> Construct:
         """The identifier and the offset of the ``following`` capability (0 for none)."""
-        name, of = f"{self.name}_header", "id" / CONST[15:0] if self.extended else "id" / CONST[7:0]
-        of = of(*self.sources, **{self.name.upper(): self.id})
+        name, of = f"{self.name}_header", CONST[15:0] if self.extended else CONST[7:0]
+        of = "id" / of(*self.sources, **{self.name.upper(): self.id}) * "which capability this is"
         if self.extended:
-            rest = ("version" / CONST[19:16], "next" / CONST[31:20] * "offset of the next extended capability, or 0")
+            rest = ("version" / CONST[19:16] * "of the capability",
+                    "next" / CONST[31:20] * "offset of the next extended capability, or 0")
             word = self.id | self.version << 16 | following << 20
             return name / Reg32(self.at, of, *rest, base("7.6.3"), reset=word) * "Extended capability header"
         next_ = "next" / CONST[15:8] * "offset of the next capability, or 0"
@@ -222,12 +223,13 @@ def _header(identity: Identity, bars: tuple[BarSpec, ...], rom: int, pin: int, f
     yield "prog_if" / Reg8(0x09, "interface" / CONST[7:0], S("CLASS_PROG"), base("7.5.1.1.6"),
         reset=identity.class_code & 0xFF) * "Programming interface"
     yield "class_code" / Reg16(0x0A,
-        "sub_class" / CONST[7:0], "base_class" / CONST[15:8],
+        "sub_class" / CONST[7:0] * "kind of device within it", "base_class" / CONST[15:8] * "broad kind of device",
         S("CLASS_DEVICE"), base("7.5.1.1.6"), reset=identity.class_code >> 8) * "Class code"
     yield "cache_line_size" / Reg8(0x0C, "size" / RW[7:0], S("CACHE_LINE_SIZE"), base("7.5.1.1.7")) * "Cache line size"
     yield "latency_timer" / Reg8(0x0D, "clocks" / CONST[7:0], S("LATENCY_TIMER"), base("7.5.1.1.8")) * "Latency timer: unused"
     yield "header_type" / Reg8(0x0E,
-        "layout" / CONST[6:0](S("HEADER_TYPE_MASK"), TYPE0=0), "multi_function" / CONST[7],
+        "layout" / CONST[6:0](S("HEADER_TYPE_MASK"), TYPE0=0) * "of the rest of the header",
+        "multi_function" / CONST[7] * "the device has further functions",
         S("HEADER_TYPE"), base("7.5.1.1.9")) * "Header type"
     yield "bist" / Reg8(0x0F, "bist" / CONST[7:0], S("BIST"), base("7.5.1.1.10")) * "Built-in self test: none"
     yield from _bars(bars)
@@ -270,11 +272,12 @@ def _bars(bars: tuple[BarSpec, ...]) -> Iterable[Construct]:
 def _bar(spec: BarSpec, at: int, where: tuple[Source, ...]) -> Register:
     first = spec.size.bit_length() - 1
     address = ("address" / RW[31:first] * "where it is decoded, in bytes",) if first < 32 else ()
-    space = "space" / CONST[0](S("BASE_ADDRESS_SPACE"), MEMORY=0, IO=1)
+    space = "space" / CONST[0](S("BASE_ADDRESS_SPACE"), MEMORY=0, IO=1) * "what it decodes"
     if spec.kind is RegionKind.IO:
         return Reg32(at, space, *address, RSVD[...], *where, reset=1)
-    kind = "type" / CONST[2:1](S("BASE_ADDRESS_MEM_TYPE_MASK"), S("BASE_ADDRESS_MEM_TYPE_64", of="BITS64"), BITS32=0, BITS64=2)
-    prefetch = "prefetchable" / CONST[3](S("BASE_ADDRESS_MEM_PREFETCH"))
+    kind = "type" / CONST[2:1](S("BASE_ADDRESS_MEM_TYPE_MASK"), S("BASE_ADDRESS_MEM_TYPE_64", of="BITS64"),
+                               BITS32=0, BITS64=2) * "width of the address"
+    prefetch = "prefetchable" / CONST[3](S("BASE_ADDRESS_MEM_PREFETCH")) * "reading it has no side effect"
     return Reg32(at, space, kind, prefetch, *address, RSVD[...], *where, reset=4 * spec.bits64 | 8 * spec.prefetch)
 
 

@@ -18,6 +18,7 @@ Kinds are data for the bank, the oracle, the exports and ``show``; none is a cal
 - ``Pair32``: the low and high halves of a 64-bit value which takes effect when the high half is written.
 - ``Window``: memory, optionally with a layout.
 - ``banked_by``: an index register selects which instance an address shows.
+- ``locked_by``: another field decides whether writes land (``regmodel.locks``).
 
 Honest kinds say what is missing: ``status=UNIMPLEMENTED`` is known but does nothing here, ``status=UNDOCUMENTED`` is
 touched by drivers and described nowhere.
@@ -37,6 +38,7 @@ from regmodel.access import Access, OnWrite, declaring_line
 from regmodel.bits import Bits, Field
 from regmodel.errors import DescriptionError
 from regmodel.function import ResetCause
+from regmodel.locks import check_locks
 from regmodel.sources import Source
 
 WORDS = {8: Int8ul, 16: Int16ul, 32: Int32ul, 64: Int64ul}
@@ -78,7 +80,7 @@ Reset: TypeAlias = int | Mapping[ResetCause, int]
 class Register(Subconstruct):  # type: ignore[misc]
     """One register or array of registers. Made by ``Reg32`` and its like, not by hand.
 
-    ``survives`` are the resets that none of its fields feels.
+    ``survives`` are the resets that none of its fields feels; ``locked_by`` (key, value) locks all that a write changes.
     Raises ``DescriptionError``: ``register-what``, and what ``bits.elaborate`` finds in its fields.
     """
 
@@ -94,6 +96,7 @@ class Register(Subconstruct):  # type: ignore[misc]
         banked_by: tuple[str, int] | None = None,
         pair: tuple[str, str] | None = None,
         survives: Iterable[ResetCause] = (),
+        locked_by: tuple[str, int] | None = None,
         status: Status = Status.IMPLEMENTED,
         why: str = "",
     ) -> None:
@@ -114,6 +117,8 @@ class Register(Subconstruct):  # type: ignore[misc]
         if self.whole is not None:
             given = (Field(self.whole, 0, width, name="value", where=self.where),)
         given = tuple(f.sticky(*survives) for f in given) if survives else given
+        if locked_by is not None:
+            given = tuple(f.locked_by(*locked_by) if f.access.writable and f.lock is None else f for f in given)
         word = WORDS[width]
         super().__init__(word if self.whole is not None else Bits(word, *given, path=path))
         self.fields: tuple[Field, ...] = given if self.whole is not None else self.subcon.fields
@@ -270,6 +275,21 @@ class Policy:
     wide: Wide = Wide.SPLIT
 
 
+@dataclass(frozen=True)
+class Moved:
+    """Registers that come and go. While ``when`` holds, those in [first, first + gone) are not there, and what stands
+    behind them stands ``gone`` bytes lower. The description shows the file as it is otherwise.
+    """
+
+    first: int
+    gone: int
+    when: str
+
+    def shown(self, offset: int) -> int:
+        """Where software finds, while it holds, what stands at ``offset``. What is gone is found nowhere: -1."""
+        return offset if offset < self.first else offset - self.gone if offset >= self.first + self.gone else -1
+
+
 Entry: TypeAlias = Register | Window
 
 
@@ -294,13 +314,15 @@ class Bar(Construct):  # type: ignore[misc]
     ``entries`` maps names to ``Register`` or ``Window``, in order of declaration; ``docs_of`` holds their doc strings.
     Raises ``DescriptionError``: ``entry-name``, ``entry-kind``, ``entry-duplicate``, ``entry-outside``, ``entry-misaligned``,
     ``entry-overlap``, ``array-stride``, ``array-empty``, ``window-access``, ``alias-target``, ``bank-select``, ``once-shared``,
-    ``reset-value``.
+    ``reset-value``, and what ``locks.check_locks`` finds.
     """
 
-    def __init__(self, name: str, size: int, *entries: Construct, policy: Policy = Policy(), doc: str = "") -> None:
+    def __init__(
+        self, name: str, size: int, *entries: Construct, policy: Policy = Policy(), moved: Moved | None = None, doc: str = ""
+    ) -> None:
         super().__init__()
         self.where = declaring_line()
-        self.bar, self.size, self.policy, self.about = name, size, policy, doc
+        self.bar, self.size, self.policy, self.moved, self.about = name, size, policy, moved, doc
         self.entries: dict[str, Entry] = {}
         self.docs_of: dict[str, str] = {}
         for subcon in entries:
@@ -367,6 +389,7 @@ class Bar(Construct):  # type: ignore[misc]
             for cause, value in e.resets.items():
                 if not 0 <= value < 1 << e.width:
                     raise DescriptionError("reset-value", path, e.where, f"{value:#x} ({cause.value}) exceeds {e.width} bits")
+        check_locks(self.bar, self.entries)
 
     def placed(self) -> Iterator[tuple[str, int, int, Entry]]:
         """Every instance as (path, index, offset, entry), by offset; the path of an array element is ``name[index]``."""

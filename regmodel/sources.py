@@ -39,7 +39,8 @@ class Symbol(Source):
     What it must equal: the offset of a register, the mask of a field (or the lowest bit, for a name in ``_SHIFT``), the
     number of a message or device. ``of`` says that it is instead the number of that named value of the field, in place.
     ``base`` is added first (a capability's symbols count from the capability), then ``shift`` bits go to the left (some
-    symbols count from a byte inside of the word; negative for a mask that is written to the left of its place).
+    symbols count from a byte inside of the word; negative for a mask that is written to the left of its place). ``bit`` says
+    that it is the number of the field's lowest bit, as feature bits are given.
     """
 
     package: str
@@ -49,6 +50,7 @@ class Symbol(Source):
     base: int = 0
     shift: int = 0
     of: str | None = None
+    bit: bool = False
 
     def __str__(self) -> str:
         return f"{self.package}:{self.file} {self.call()}"

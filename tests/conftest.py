@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cells import AXES, pairwise
+from tests.support.afterwards import AFTERWARDS
+from tests.support.interleaving import at  # noqa: F401
 
 if TYPE_CHECKING:
     from emulators.qemu import Lab
@@ -31,17 +33,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def cell_of(item: pytest.Item) -> tuple[tuple[str, str], ...] | None:
-    """The cell that a guest test stands for: its axes, and itself as one more."""
+    """The cell that a guest test stands for: its axes, and itself as one more. With ``any_kernel`` that is the same for all of
+    them, so that one is chosen.
+    """
     if item.get_closest_marker("guest") is None:
         return None
     callspec = getattr(item, "callspec", None)
-    values = tuple((axis, str(callspec.params[axis])) for axis in AXES if axis in callspec.params) if callspec else ()
+    axes = [axis for axis in AXES if axis != "kernel" or item.get_closest_marker("any_kernel") is None]
+    values = tuple((axis, str(callspec.params[axis])) for axis in axes if axis in callspec.params) if callspec else ()
     rest = "-".join(str(v) for k, v in callspec.params.items() if k not in AXES) if callspec else ""
     return (("test", f"{item.nodeid.partition('[')[0]}[{rest}]"), *values)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Cells are chosen before ``-m`` takes some of them: which are run does not depend on how they are shared out.
+
+    Files with guests come first: where several processes share the files, the last ones should be short.
+    """
+    guests = {item.path for item in items if item.get_closest_marker("guest")}
+    items.sort(key=lambda item: item.path not in guests)
     if config.getoption("--cells") == "all" or any("::" in argument for argument in config.args):
         return
     cells = {item.nodeid: cell for item in items if (cell := cell_of(item)) is not None}
@@ -49,6 +60,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.nodeid in cells and item.nodeid not in chosen]
     items[:] = [item for item in items if item.nodeid not in cells or item.nodeid in chosen]
     config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(autouse=True)
+def close_afterwards() -> Iterator[None]:
+    """What was opened in passing is closed."""
+    yield
+    AFTERWARDS.close()
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,48 @@ def test_show_draws_devices_registers_and_messages(name: str) -> None:
     assert "bus_master" in regmodel("show", name, "command")
 
 
+@pytest.mark.parametrize(
+    ("device", "register", "value", "field", "structure", "size"),
+    [
+        ("virtio-net", "device_status", "0xf", "driver_ok", "", 0),
+        ("virtio-net-legacy", "status", "0x7", "driver_ok", "", 0),
+        ("vmxnet3", "imr[24]", "1", "masked", "tx_desc", 16),
+        ("avp", "interrupt_status", "2", "migration", "", 0),
+        ("ivshmem-doorbell", "doorbell", "0x30001", "vector", "", 0),
+    ],
+)
+def test_other_devices_are_decoded_as_well(
+    device: str, register: str, value: str, field: str, structure: str, size: int
+) -> None:
+    assert device in regmodel("show", device) and field in regmodel("show", device, register)
+    assert re.search(rf"{field} +", regmodel("decode", device, register, value))
+    if size:
+        assert f"{structure}  {size} bytes" in regmodel("decode", device, "--descriptor", structure, "--hex", "00" * size)
+
+
+TRACED = {
+    "virtio-net": (4, 0x14, 1, "device_status"), "vmxnet3": (1, 0x20, 4, "cmd"), "avp": (0, 0x0, 4, "interrupt_mask"),
+    "ivshmem-doorbell": (0, 0xC, 4, "doorbell"),
+}  # fmt: skip
+"""A BAR, an offset, a width, and the register that is there."""
+
+
+@pytest.mark.parametrize("device", TRACED)
+def test_a_trace_of_any_device_names_its_registers(device: str, tmp_path: Path) -> None:
+    """Accessed over its socket, and asked afterwards."""
+    from drivers.transports.opening import open_transport
+    from regmodel.catalogue import find
+
+    bar, at, size, name = TRACED[device]
+    with ServerProcess([device], folder=tmp_path) as server:
+        transport = open_transport(f"vfio-user:{server.sockets[0]}", find(device))
+        transport.config_write(4, 2, 6)  # memory, bus master
+        transport.bar(bar).write(at, size, 1)
+        transport.close()
+        lines = regmodel("trace", str(server.control_path), "--recent")
+    assert re.search(rf"\b{name}\b", lines), lines
+
+
 def test_decode_registers_and_descriptors() -> None:
     assert re.search(r"speed +2 MB1000", regmodel("decode", "igbvf", "STATUS", "0x80083"))
     assert "CONTEXT" in regmodel("decode", "igbvf", "--descriptor", "tx_context", "--hex", "00" * 8 + "00002020" + "00" * 4)
@@ -62,9 +104,9 @@ def test_every_command_has_complete_help() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["show", "igbfv"], "unknown device 'igbfv'; known: igbvf"),
+        (["show", "igbfv"], "unknown device 'igbfv'; known: "),
         (["show", "igbvf", "v2pmailbux"], "did you mean v2pmailbox"),
-        (["decode", "igbvf", "status", "zwei"], "'zwei' is no value; write 0x1f"),
+        (["decode", "igbvf", "status", "zwei"], "'zwei' is no pattern of bits; write 0x1f"),
         (["decode", "igbvf", "status", "-1"], "-1"),
         (["decode", "igbvf", "status"], "give a register and its value"),
         (["decode", "igbvf", "status", "0x1ffffffff"], "32"),

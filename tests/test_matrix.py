@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import product
 
-from tests.cells import pairs, pairwise
+from tests.cells import covered, pairwise
 from tests.matrix import RESULT, collect
 
 
@@ -22,11 +22,12 @@ def test_every_cell_is_recorded_and_green() -> None:
 
 def test_the_subset_covers_all_pairs_with_fewer_cells() -> None:
     cells = {
-        f"{test}[{device}-{kernel}]": (("test", test), ("device", device), ("kernel", kernel))
-        for test, device, kernel in product(["a", "b", "c", "d"], ["x", "y"], ["7.2", "6.12"])
+        f"m{module}::{test}[{device}-{kernel}]": (("test", f"m{module}::{test}"), ("device", device), ("kernel", kernel))
+        for module, test, device, kernel in product("12", "abcd", ["x", "y"], ["7.2", "6.12"])
     }
     chosen = pairwise(cells)
-    wanted = {pair for cell in cells.values() for pair in pairs(cell)}
-    assert {pair for name in chosen for pair in pairs(cells[name])} == wanted
-    assert len(chosen) == len(cells) // 2
+    wanted = {pair for cell in cells.values() for pair in covered(cell)}
+    assert {pair for name in chosen for pair in covered(cells[name])} == wanted
+    assert {(("module", "m2"), ("kernel", "6.12")), (("device", "y"), ("kernel", "6.12")), (("test", "m1::d"),)} <= wanted
+    assert len(chosen) == len(cells) // 4
     assert chosen == pairwise(cells)

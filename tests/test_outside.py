@@ -6,7 +6,6 @@ The package (``tests/support/acme``) is installed into a folder of its own; the 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from emulators.process import ServerProcess
+from emulators.qemu.cache import Cache
 from tests.support.inputs import missing
 
 ACME = Path(__file__).parent / "support" / "acme"
@@ -77,14 +77,14 @@ def own_kernel(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Pa
     if not headers:
         missing("linux-headers-amd64", "run `make setup`")
     release = headers[-1].name.removeprefix("linux-headers-")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "regmodel" / "own-kernel" / release
-    if not (cache / "boot").is_dir():
-        part = tmp_path_factory.mktemp("kernel")
-        subprocess.run(["apt-get", "download", "-qq", f"linux-image-{release}"], cwd=part, check=True)
-        subprocess.run(["dpkg-deb", "-x", str(next(part.glob("*.deb"))), str(part / "tree")], check=True)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(part / "tree", cache)
-    return cache / "boot" / f"vmlinuz-{release}", cache / "lib/modules" / release, headers[-1]
+
+    def make(part: Path) -> None:
+        folder = tmp_path_factory.mktemp("kernel")
+        subprocess.run(["apt-get", "download", "-qq", f"linux-image-{release}"], cwd=folder, check=True)
+        subprocess.run(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(part)], check=True)
+
+    tree = Cache().entry("own-kernel", release, make)
+    return tree / "boot" / f"vmlinuz-{release}", tree / "lib/modules" / release, headers[-1]
 
 
 @pytest.fixture(scope="session")

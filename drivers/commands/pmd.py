@@ -27,7 +27,7 @@ def pmd(
     flows: Annotated[int, typer.Option(help="flows that flowgen makes", min=1, max=65536)] = 1024,
     peer: Annotated[str, typer.Option(help="MAC address that txonly and flowgen send to")] = "02:00:00:00:00:00",
     queues: Annotated[int, typer.Option(help="queue pairs", min=1)] = 1,
-    descriptors: Annotated[int, typer.Option(help="descriptors of each ring", min=8)] = 512,
+    descriptors: Annotated[int | None, typer.Option(help="of each ring; default: 512 or what there can be", min=8)] = None,
     mtu: Annotated[int, typer.Option(help="largest packet, without Ethernet header and FCS")] = 1500,
     mac: Annotated[str | None, typer.Option(help="use this MAC address instead of the device's own")] = None,
     vlan: Annotated[list[int], typer.Option(help="receive this VLAN; may be repeated")] = [],  # noqa: B006

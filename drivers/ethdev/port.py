@@ -83,14 +83,19 @@ class EthDev(ABC):
         self._check_mtu(mtu)
         s = self.settings
         s.rx_queues, s.tx_queues, s.rx_offloads, s.tx_offloads, s.mtu = rx_queues, tx_queues, rx_offloads, tx_offloads, mtu
+        s.vlan_strip = RxOffload.VLAN_STRIP in rx_offloads
         self._rx_setups, self._tx_setups = {}, {}
         self.state = State.CONFIGURED
 
-    def rx_queue_setup(self, queue: int, pool: Mempool, descriptors: int = 512, *, drop: bool = True) -> None:
-        """Receive into buffers of ``pool``. ``drop``: packets that find no descriptor do not hold up those behind them."""
+    def rx_queue_setup(self, queue: int, pool: Mempool, descriptors: int | None = None, *, drop: bool = True) -> None:
+        """Receive into buffers of ``pool``. ``drop``: packets that find no descriptor do not hold up those behind them.
+
+        Without ``descriptors`` a ring has 512 of them, or as many as there can be.
+        """
         self._only(State.CONFIGURED)
         self._check_queue("receive", queue, self.settings.rx_queues)
         info = self.info()
+        descriptors = info.rx_descriptors.default if descriptors is None else descriptors
         info.rx_descriptors.check(descriptors)
         if pool.room < info.min_rx_room:
             raise UsageError(f"{info.device} receives into buffers of {info.min_rx_room} bytes or more, not {pool.room}")
@@ -99,11 +104,13 @@ class EthDev(ABC):
         self._check_pool(pool)
         self._rx_setups[queue] = QueueSetup(pool, descriptors, drop)
 
-    def tx_queue_setup(self, queue: int, pool: Mempool, descriptors: int = 512) -> None:
-        """Send buffers of ``pool``."""
+    def tx_queue_setup(self, queue: int, pool: Mempool, descriptors: int | None = None) -> None:
+        """Send buffers of ``pool``; ``descriptors`` as above."""
         self._only(State.CONFIGURED)
         self._check_queue("transmit", queue, self.settings.tx_queues)
-        self.info().tx_descriptors.check(descriptors)
+        known = self.info().tx_descriptors
+        descriptors = known.default if descriptors is None else descriptors
+        known.check(descriptors)
         self._check_pool(pool)
         self._tx_setups[queue] = QueueSetup(pool, descriptors)
 
@@ -245,6 +252,7 @@ class EthDev(ABC):
         """Take the tags out of received packets."""
         self._alive()
         self._vlan_strip(on)
+        self.settings.vlan_strip = on
 
     def mtu_set(self, mtu: int) -> None:
         """The largest packet, in bytes without Ethernet header and FCS; a VLAN tag may come on top."""

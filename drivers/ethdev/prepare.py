@@ -8,7 +8,8 @@ pseudo header of a packet that is to be segmented has no length, which the devic
 
 from __future__ import annotations
 
-from drivers.ethdev.terms import Info
+from drivers.errors import NotSupported
+from drivers.ethdev.terms import Info, TxOffload
 from drivers.mempool import Mempool, TxFlag
 from regmodel.errors import UsageError
 
@@ -16,14 +17,26 @@ TCP, UDP = 6, 17
 L4 = {TxFlag.TCP_CKSUM: (TCP, 16, 20), TxFlag.UDP_CKSUM: (UDP, 6, 8)}
 """IP protocol, offset of the checksum and length of the shortest header, in bytes."""
 SCTP_HEADER = 12
+NEEDED = {
+    TxFlag.IP_CKSUM: TxOffload.IPV4_CKSUM,
+    TxFlag.TCP_CKSUM: TxOffload.TCP_CKSUM,
+    TxFlag.UDP_CKSUM: TxOffload.UDP_CKSUM,
+    TxFlag.SCTP_CKSUM: TxOffload.SCTP_CKSUM,
+}
+"""What a port must be able to do for what a packet asks for. Segmentation brings both checksums with it."""
 
 
 def prepare(pool: Mempool, packet: int, info: Info) -> None:
-    """Make ``packet`` ready for the offloads that its ``tx_flags`` ask for. Raises ``UsageError`` where they cannot be done."""
+    """Make ``packet`` ready for the offloads that its ``tx_flags`` ask for.
+
+    Raises ``UsageError`` where they cannot be done with this packet, ``NotSupported`` where the port can do them with none.
+    """
     flags = int(pool.tx_flags[packet])
     l4 = TxFlag.TCP_CKSUM if flags & TxFlag.TCP_SEG else flags & TxFlag.L4_MASK
     if not l4 and not flags & TxFlag.IP_CKSUM:
         return
+    if not flags & TxFlag.TCP_SEG:
+        _check_offloads(packet, info, l4, flags & TxFlag.IP_CKSUM)
     v6 = bool(flags & TxFlag.IPV6)
     ip = int(pool.l2_len[packet])
     start = ip + int(pool.l3_len[packet])
@@ -42,6 +55,12 @@ def prepare(pool: Mempool, packet: int, info: Info) -> None:
         addresses = data[ip + 8 : ip + 40] if v6 else data[ip + 12 : ip + 20]
         total = _sum(bytes(addresses)) + protocol + length
         data[start + at : start + at + 2] = _fold(total).to_bytes(2, "big")
+
+
+def _check_offloads(packet: int, info: Info, *asked: int) -> None:
+    for needed in (NEEDED[flag] for flag in asked if flag):
+        if needed not in info.tx_offloads:
+            raise NotSupported(f"packet {packet} asks for {needed.name}, and {info.device} has no such offload")
 
 
 def _check_segments(pool: Mempool, packet: int, start: int, info: Info) -> None:

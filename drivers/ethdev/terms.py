@@ -43,6 +43,11 @@ class Descriptors:
     most: int
     align: int
 
+    @property
+    def default(self) -> int:
+        """How many a ring has unless somebody says otherwise."""
+        return min(512, self.most)
+
     def check(self, count: int) -> None:
         if not self.least <= count <= self.most or count % self.align:
             text = f"a ring has {self.least} to {self.most} descriptors, a multiple of {self.align}, not {count}"
@@ -153,3 +158,4 @@ class Settings:
     vlans: set[int] = field(default_factory=set)
     promiscuous: bool = False
     allmulticast: bool = False
+    vlan_strip: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from drivers.ethdev import EthDev, Event, RxOffload, State, Stats, TxOffload
 from drivers.mempool import Mempool
@@ -30,7 +31,7 @@ class Options:
     mode: str = "io"
     burst: int = 32
     queues: int = 1
-    descriptors: int = 512
+    descriptors: int | None = None
     buffers: int = 2048
     size: int = 64
     flows: int = 1024
@@ -78,6 +79,7 @@ class Session:
         self.modes: list[Mode] = []
         self.mode = options.mode
         self.stopping = self._closed = False
+        self._former_handlers: dict[int, Any] = {}
         self.pool = self._set_up()
         self.set_mode(options.mode)
 
@@ -87,7 +89,8 @@ class Session:
         rx = RxOffload.SCATTER & info.rx_offloads if longest > ROOM else RxOffload.NONE
         port.configure(o.queues, o.queues, rx_offloads=rx, tx_offloads=TxOffload.MULTI_SEGS & info.tx_offloads, mtu=o.mtu)
         room = max(ROOM, -(-o.size // 64) * 64)
-        pool = Mempool(port.transport, max(o.buffers, 2 * o.queues * (o.descriptors + o.burst)), room)
+        rings = 2 * (o.descriptors or max(info.rx_descriptors.default, info.tx_descriptors.default))
+        pool = Mempool(port.transport, max(o.buffers, o.queues * (rings + 2 * o.burst)), room)
         for queue in range(o.queues):
             port.rx_queue_setup(queue, pool, o.descriptors)
             port.tx_queue_setup(queue, pool, o.descriptors)
@@ -102,13 +105,14 @@ class Session:
         return pool
 
     def stop_on_interrupt(self) -> None:
-        """From here on Ctrl-C and SIGTERM end the run, which is summed up then, instead of the process."""
+        """Until it is closed, Ctrl-C and SIGTERM end the run, which is summed up then, instead of the process."""
 
         def stop(number: int, frame: object) -> None:
             self.stopping = True
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
+            former = signal.signal(number, stop)
+            self._former_handlers.setdefault(number, former)
 
     def set_mode(self, name: str) -> None:
         """What is done from the next ``run`` on. Raises ``UsageError``."""
@@ -202,7 +206,11 @@ class Session:
 
     def close(self) -> None:
         """Stop and close the port, and give the pool back. Harmless the second time."""
-        self.port.close()
-        if not self._closed:
-            self._closed = True
-            self.pool.close()
+        try:
+            self.port.close()
+        finally:  # a device that is gone keeps neither memory nor Ctrl-C
+            if not self._closed:
+                self._closed = True
+                for number, former in self._former_handlers.items():
+                    signal.signal(number, former)
+                self.pool.close()

@@ -189,7 +189,7 @@ class Frtimer(Word):
         """[19:10] 0 to 999"""
     @property
     def second(self) -> int:
-        """[31:20] read only, hardware sets it"""
+        """[31:20] 0 to 4095"""
     def read(self) -> int: ...
     def fields(self) -> dict[str, int]: ...
     def wait(
@@ -854,19 +854,19 @@ class Rxctl(Word):
 
     @property
     def rx_descriptor_dca_en(self) -> int:
-        """[5] read and write"""
+        """[5] hint the descriptor into a cache"""
     @property
     def rx_header_dca_en(self) -> int:
-        """[6] read and write"""
+        """[6] hint the header into a cache"""
     @property
     def rx_payload_dca_en(self) -> int:
-        """[7] read and write"""
+        """[7] hint the payload into a cache"""
     @property
     def rxdesc_read_ro_en(self) -> int:
-        """[9] read and write"""
+        """[9] read descriptors with relaxed ordering"""
     @property
     def cpuid(self) -> int:
-        """[31:24] read and write"""
+        """[31:24] whose cache the hints name"""
     def read(self) -> int: ...
     def fields(self) -> dict[str, int]: ...
     def wait(
@@ -1045,19 +1045,19 @@ class Txctl(Word):
 
     @property
     def tx_descriptor_dca_en(self) -> int:
-        """[5] read and write"""
+        """[5] hint the descriptor into a cache"""
     @property
     def txdesc_rdro_en(self) -> int:
-        """[9] read and write"""
+        """[9] read descriptors with relaxed ordering"""
     @property
     def txdesc_wbro_en(self) -> int:
-        """[11] read and write"""
+        """[11] write descriptors back with relaxed ordering"""
     @property
     def txdata_read_ro_en(self) -> int:
-        """[13] read and write"""
+        """[13] read data with relaxed ordering"""
     @property
     def cpuid(self) -> int:
-        """[31:24] read and write"""
+        """[31:24] whose cache the hints name"""
     def read(self) -> int: ...
     def fields(self) -> dict[str, int]: ...
     def wait(

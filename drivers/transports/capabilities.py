@@ -6,6 +6,7 @@ Sources: PCI Express Base Specification 5.0, §7.5.1.1.3 (Command), §7.5.1.1.11
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 COMMAND: Final = 0x04
@@ -30,17 +31,21 @@ class Config(Protocol):
 
 def find(config: Config, capability: int) -> int | None:
     """The offset of the first capability of that number among the first 256 bytes, in bytes."""
+    return next(every(config, capability), None)
+
+
+def every(config: Config, capability: int) -> Iterator[int]:
+    """The offsets of all capabilities of that number among the first 256 bytes, in the order of the list."""
     at = config.config_read(POINTER, 1) & 0xFC
     for _ in range(_MOST):
         if at < 0x40:
-            return None
+            return
         number = config.config_read(at, 1)
         if number == capability:
-            return at
+            yield at
         if number == 0xFF:  # nobody answers
-            return None
+            return
         at = config.config_read(at + 1, 1) & 0xFC
-    return None
 
 
 def has_flr(config: Config) -> bool:

@@ -15,6 +15,8 @@ from regmodel.registers import Bar, Entry, Register
 
 CONFIG = -1
 """Stands for configuration space where others say the number of a BAR."""
+WIDEST = 64
+"""Bits that an access has at most: of a window of megabytes no more are looked at."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Part:
     def fields(self) -> Sequence[Field]:
         if isinstance(self.entry, Register):
             return self.entry.fields
-        return (Field(self.entry.access, 0, 8 * self.entry.size),)
+        return (Field(self.entry.access, 0, min(8 * self.entry.size, WIDEST)),)
 
     @property
     def name(self) -> str:

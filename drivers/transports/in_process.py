@@ -21,7 +21,7 @@ from drivers.transports.capabilities import bus_master_off, has_flr, msix_off
 from drivers.transports.iova import IovaAllocator
 from regmodel.catalogue import Device
 from regmodel.errors import UsageError
-from regmodel.function import CONFIG_REGION, Buffer, Function, Irq, RegionKind, ResetCause
+from regmodel.function import CONFIG_REGION, Buffer, Function, Irq, Region, RegionKind, ResetCause
 
 GROUP = "regmodel.functions"
 
@@ -101,10 +101,12 @@ class InProcessWords:
 
 
 class InProcessBar:
-    """A ``MappedBar``: each access is one call of the function."""
+    """A ``MappedBar``: each access is one call of the function. ``view`` are its bytes where the function lends them all."""
 
-    def __init__(self, function: Function, turn: Callable[[], bool], index: int, size: int) -> None:
-        self.index, self.size = index, size
+    def __init__(self, function: Function, turn: Callable[[], bool], region: Region) -> None:
+        self.index, self.size = index, size = region.index, region.size
+        lent = region.backing if region.mappable == ((0, size),) else None
+        self.view = lent.view if lent is not None else None
         self.u8: Words
         self.u16: Words
         self.u32: Words
@@ -163,7 +165,7 @@ class InProcess(Transport):
             region = self._regions.get(index)
             if region is None or region.kind not in (RegionKind.MEMORY, RegionKind.IO):
                 raise UsageError(f"{self.name} has no BAR {index}")
-            self._bars[index] = InProcessBar(self._function, self._turn, index, region.size)
+            self._bars[index] = InProcessBar(self._function, self._turn, region)
         return self._bars[index]
 
     # -- memory

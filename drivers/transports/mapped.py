@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from drivers.transports import Words
+from drivers.transports import MappedBar, Words
 from drivers.transports.access import WIDTHS, check_bar
 
 FORMATS: Final[dict[int, Literal["B", "H", "I", "Q"]]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -105,3 +105,9 @@ class AreaBar:
         for area in self._areas:
             with contextlib.suppress(BufferError):  # somebody made a view of his own
                 area.view.release()
+
+
+def whole(bar: MappedBar) -> memoryview | None:
+    """All bytes of a BAR in place, for a driver that looks at memory of the device; None where it is not mapped whole."""
+    view: object = getattr(bar, "view", bar.u8)
+    return view if isinstance(view, memoryview) else None

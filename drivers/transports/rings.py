@@ -62,7 +62,11 @@ class Rings:
             if not all((ring.tail, ring.length, *ring.base)):
                 continue  # placed by other means than registers
             bar, described = device.register_bar(ring.tail)
-            for i in range(len(described.entries[ring.tail].offsets)):
+            count = len(described.entries[ring.tail].offsets)
+            places = [len(described.entries[register].offsets) for register in (*ring.base, ring.length)]
+            if ring.base[0] == ring.base[1] or min(places) < count:
+                continue  # by registers that all queues share, behind one that selects the queue
+            for i in range(count):
                 placed = Placed(ring, i)
                 self._placed.append(placed)
                 for register, part in ((ring.base[0], "low"), (ring.base[1], "high"), (ring.length, "length")):

@@ -7,8 +7,8 @@ What is compared, and when:
   poll is over, that is before the next call that is neither the same read nor ``sleep`` nor ``now``. Whoever is late has
   ``grace`` seconds. So a loop may see one device ready before the other, and is compared by what ended it. Bits that reading
   clears are compared as events: each device must show each, in its own time. ``rules`` tells which bits are which.
-- Memory handed to the device is copied to both. Memory taken from it shows the driver what the first has written; the second
-  must come to have written the same bytes. What the second writes before the first does is compared when the first does.
+- Memory handed to the device is copied to both. Memory taken from it shows the driver what the first has written, when the
+  second has written the same bytes: each may be late. What the second writes alone is compared when the first writes there.
 - Interrupts: a vector of the first must be one of the second, in time.
 - A call that raises must raise the same on both.
 - At the end all memory must be equal, and neither device may have shown events that the other has not.

@@ -67,11 +67,8 @@ class TeeBuffer(Handed):
         self._owner.finish_poll()
         for buffer in (self.ours, self.theirs):
             buffer.sync_for_cpu(first, end - first)
-        changed = self.found(self.ours.view, first, end)
-        if changed:
-            self._owner.tell("to_cpu", (self.iova, first, end - first), changed)
-            self._memory.await_written(self, changed)
-        self.taken(changed)
+        if self.found(self.ours.view, first, end):
+            self.taken(self._memory.await_written(self, first, end))
 
     def free(self) -> None:
         self._owner.free(self)
@@ -99,18 +96,23 @@ class TeeMemory:
         for buffer in self._buffers.values():
             self._compare_whole(buffer)
 
-    def await_written(self, buffer: TeeBuffer, changed: Sequence[Change]) -> None:
-        """Wait until theirs has written what ours has. Raises ``Difference``."""
-        end = self._owner.grace_end()
-        while late := [(at, data) for at, data in changed if snapshot(buffer.theirs.view[at : at + len(data)]) != data]:
+    def await_written(self, buffer: TeeBuffer, first: int, end: int) -> list[Change]:
+        """Wait until theirs has written what ours has, from ``first`` to ``end``; what ours has by then, because theirs may be
+        ahead of it: an index that counts is never equal otherwise. Raises ``Difference``.
+        """
+        too_late = self._owner.grace_end()
+        while True:
+            changed = buffer.found(buffer.ours.view, first, end)
+            late = [(at, data) for at, data in changed if snapshot(buffer.theirs.view[at : at + len(data)]) != data]
             finding = self._first(buffer, late)
-            if finding is None:
-                return
-            if self._owner.now() >= end:
-                self._owner.differ(finding)
-                return
+            if finding is None or self._owner.now() >= too_late:
+                self._owner.tell("to_cpu", (buffer.iova, first, end - first), changed)
+                if finding is not None:
+                    self._owner.differ(finding)
+                return changed
             self._owner.pass_time(PAUSE)
-            buffer.theirs.sync_for_cpu()
+            for each in (buffer.ours, buffer.theirs):
+                each.sync_for_cpu(first, end - first)
 
     def _compare_whole(self, buffer: TeeBuffer) -> None:
         end = self._owner.grace_end()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from regmodel.errors import UsageError
 
 if TYPE_CHECKING:
-    from emulators.serve import Wanted
+    from emulators.loop import Loop
+    from emulators.serve import Running, Wanted
 
 
 def serve(
@@ -24,6 +25,8 @@ def serve(
     dma_wire: Annotated[str, typer.Option(help="DMA messages as spec, or qemu-10: 10.1/10.2, unproven")] = "spec",
     option: Annotated[list[str], typer.Option(help="a property of the card, NAME=VALUE")] = [],  # noqa: B006
     spin: Annotated[int, typer.Option(help="microseconds of busy polling before sleeping", min=0)] = 0,
+    take_over: Annotated[Path | None, typer.Option(help="control socket of a server whose guests to take over")] = None,
+    attended: Annotated[bool, typer.Option("--attended", help="stop at the end of standard input", hidden=True)] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log more")] = False,
 ) -> None:
     """Serve devices over vfio-user until stopped (Ctrl-C, SIGTERM). Prints the QEMU arguments to attach them.
@@ -35,11 +38,18 @@ def serve(
     Functions of one name are the VFs of one card: they share its ports, PF and L2 switch.
 
     \b
+    regmodel serve avp --socket /tmp/new.sock --take-over /tmp/old.sock.ctl
+
+    takes over what another server serves, guests and all, and that server ends.
+
+    \b
     --net none                                  no uplink (default)
     --net tap:NAME                              a TAP interface of this host
     --net pcap:in=FILE,out=FILE[,pace=real]     frames from and to pcap or pcapng files
     --net dgram:local=ADDR,remote=ADDR          as QEMU's -netdev dgram; ADDR is /path or host:port
     --net stream:listen=ADDR|connect=ADDR       as QEMU's -netdev stream
+    --net patch:NAME                            a cable to the other port of this server with the same NAME
+    --net vhost-user:connect=PATH|listen=PATH   a vhost-user back end, such as DPDK's net_vhost; [,queues=N]
     --net gen:rate=PPS|max,size=N,flows=N,seed=N,count=N
     --net sink:                                 counts and checksums
     """
@@ -61,13 +71,17 @@ def serve(
     wanted = [Wanted(name, find(name), path) for name, path in zip(devices, socket, strict=True)]
     control = control or Path(f"{socket[0]}.ctl")
     loop = Loop(spin_ns=1000 * spin)
-    running = Running(
-        loop, wanted, nets=net, ports=ports, control=control, trust_memory=trust_memory, dma_wire=dma_wire,
-        options=_options(option),
-    )  # fmt: skip
+    more: dict[str, Any] = {"ports": ports, "control": control, "trust_memory": trust_memory, "dma_wire": dma_wire}
+    options = card_options(option)
+    if take_over is None:
+        running = Running(loop, wanted, nets=net, options=options, **more)
+    else:
+        running = taken_over(take_over, loop, wanted, net, options, **more)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: loop.stop())
     try:
+        if attended:
+            stop_with_standard_input(loop)
         print(instructions(wanted, [s.name for s in running.served], control), flush=True)
         gc.collect()
         gc.freeze()
@@ -76,7 +90,49 @@ def serve(
         running.close()
 
 
-def _options(given: list[str]) -> dict[str, str]:
+def stop_with_standard_input(loop: Loop) -> None:
+    """Stop when nobody holds the other end of the pipe at standard input, as when the process that held it was killed."""
+    import os
+    import sys
+
+    stdin = sys.stdin.fileno()
+
+    def said() -> None:
+        if not os.read(stdin, 4096):
+            loop.remove(stdin)
+            loop.stop()
+
+    try:
+        loop.add(stdin, said)
+    except PermissionError:  # epoll knows no end of a file
+        raise UsageError("--attended: standard input is a file; give it a pipe") from None
+
+
+def taken_over(
+    former: Path, loop: Loop, wanted: list[Wanted], nets: list[str], options: dict[str, str], **more: Any
+) -> Running:
+    """What another server serves, with its back ends and options unless others were said. Raises ``RegmodelError``."""
+    from emulators.handover import Taking
+    from emulators.serve import Running
+
+    taking = Taking(former)
+    running = None
+    try:
+        memory = taking.memory([w.spec for w in wanted])
+        running = Running(
+            loop, wanted, nets=nets or taking.nets, options=options or taking.options, inherited=memory, **more
+        )
+        taking.into(running)
+        return running
+    except BaseException as error:
+        if running is not None:
+            running.close()
+        taking.refuse(str(error) or type(error).__name__)
+        raise
+
+
+def card_options(given: list[str]) -> dict[str, str]:
+    """``--option NAME=VALUE`` of the command line, by name. Raises ``UsageError``."""
     options = {}
     for text in given:
         name, equals, value = text.partition("=")

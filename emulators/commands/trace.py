@@ -16,16 +16,16 @@ from regmodel.errors import UsageError
 
 def trace(
     server: Annotated[Path, typer.Argument(help="a control socket, the vfio-user socket beside it, or a saved trace")],
-    events: Annotated[str, typer.Option(help="which kinds, by comma: access dma irq mailbox packet reset diagnose")] = (
-        "access,dma,irq,mailbox,reset,diagnose"
-    ),
+    events: Annotated[
+        str, typer.Option(help="which kinds, by comma: access dma descriptor irq mailbox packet reset diagnose")
+    ] = "access,dma,descriptor,irq,mailbox,reset,diagnose",
     function: Annotated[str | None, typer.Option(help="of this function only")] = None,
     recent: Annotated[bool, typer.Option("--recent", help="print the last accesses from the always-on ring, and end")] = False,
     save: Annotated[Path | None, typer.Option(help="save the events as JSON lines, to be decoded later")] = None,
     pcapng: Annotated[Path | None, typer.Option(help="save the packets for Wireshark")] = None,
     count: Annotated[int | None, typer.Option(help="end after this many events", min=1)] = None,
 ) -> None:
-    """Follow a running server: register accesses, DMA maps, interrupts, mailbox messages and packets, decoded.
+    """Follow a running server: register accesses, DMA, descriptors, interrupts, mailbox messages and packets, decoded.
 
     \b
     regmodel trace /tmp/vf0.sock
@@ -37,10 +37,12 @@ def trace(
 
     from emulators.control.client import ControlClient
     from emulators.control.decoder import Decoder
+    from emulators.control.recorded import load
 
     with ExitStack() as stack:
         if server.is_file():
-            hello, stream = _saved(server)
+            hello, saved = load(server)
+            stream: Iterator[dict[str, Any]] = iter(saved)
         else:
             client = stack.enter_context(ControlClient(server))
             hello = client.ask("hello")
@@ -101,16 +103,6 @@ def _saving(events: Iterable[dict[str, Any]], out: TextIO, hello: dict[str, Any]
     for event in events:
         out.write(json.dumps(event, separators=(",", ":")) + "\n")
         yield event
-
-
-def _saved(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
-    try:
-        first, *lines = path.read_text().splitlines()
-        hello = json.loads(first)["hello"]
-        events = [json.loads(line) for line in lines]
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is no trace; make one with `regmodel trace SERVER --save {path}`") from None
-    return hello, iter(events)
 
 
 def _capturing(events: Iterable[dict[str, Any]], path: Path, stack: ExitStack, now: int) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,7 @@ def vm(
     device: Annotated[list[str], typer.Option(help="attach this device; may be repeated (VFs of one card)")] = [],  # noqa: B006
     net: Annotated[list[str], typer.Option(help="uplink of each port, as `regmodel serve --net`")] = [],  # noqa: B006
     ports: Annotated[int, typer.Option(help="Ethernet ports of a card", min=1, max=4)] = 1,
+    option: Annotated[list[str], typer.Option(help="a property of the card, NAME=VALUE")] = [],  # noqa: B006
     socket: Annotated[list[Path], typer.Option(help="attach what is served at this socket already")] = [],  # noqa: B006
     driver: Annotated[str | None, typer.Option(help="instead of the stock driver: a module; vfio-pci; - for none")] = None,
     module: Annotated[list[Path], typer.Option(help="your own FILE.ko in place of the stock one of that name")] = [],  # noqa: B006
@@ -53,6 +54,7 @@ def vm(
     import shlex
     import sys
 
+    from emulators.commands.serve import card_options
     from emulators.process import ServerProcess
     from emulators.qemu import Lab, VfioUser, python, vfio
     from regmodel.catalogue import find
@@ -66,9 +68,8 @@ def vm(
     with ExitStack() as stack:
         sockets, lab = list(socket), Lab()
         if device:
-            server = stack.enter_context(ServerProcess(device, nets=net, ports=ports))
+            server = stack.enter_context(ServerProcess(device, nets=net, ports=ports, options=card_options(option)))
             sockets = [*server.sockets, *sockets]
-            lab.on_failure("server", server.save_evidence)
             if trace is not None:
                 stack.enter_context(_recording(server.control_path, trace))
         machine = lab.vm(

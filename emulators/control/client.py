@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -69,6 +70,8 @@ class ControlClient:
         return found
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # wakes a thread that waits for events
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def __enter__(self) -> ControlClient:

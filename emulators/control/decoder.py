@@ -10,13 +10,15 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from regmodel.catalogue import Device
+from regmodel.catalogue import Device, Mailbox, Message
 from regmodel.registers import Bar, Register
 
 Event = dict[str, Any]
 
 # What a mailbox reply adds to the number of the message that it answers is in the schema; the number is the low half.
 _NUMBER = 0xFFFF
+_WHICH = ("number", "class", "cmd")
+"""Members of a header that say which message it is, as its name does."""
 
 
 class Decoder:
@@ -66,25 +68,42 @@ class Decoder:
         return fields_of(bar, event["path"], int(event["value"])) if bar is not None else ""
 
     def _mailbox(self, event: Event) -> str:
-        sender, words = event["sender"], [int(w) for w in event["words"]]
-        receiver = "PF" if sender == "VF" else "VF"
-        return f"{sender}->{receiver} {self.message(event['function'], sender, words)}"
+        function, sender, words = event["function"], event["sender"], [int(w) for w in event["words"]]
+        found = self._find(function, sender, words)
+        receiver = found[1].receiver if found else "PF" if sender == "VF" else "VF"
+        return f"{sender}->{receiver} {self.message(function, sender, words)}"
 
-    def message(self, function: str, sender: str, words: list[int]) -> str:
-        """A mailbox message by name and members; words that no schema explains as numbers."""
+    def _find(self, function: str, sender: str, words: list[int]) -> tuple[Mailbox, Message] | None:
+        """The message, and the channel that it belongs to."""
         device = self.devices.get(function)
         for box in device.mailboxes if device else ():
             found = box.find(words[0] & _NUMBER, sender)
             if found is not None:
-                data = struct.pack(f"<{len(words)}I", *words).ljust(4 * box.words, b"\0")
-                parsed = found.schema.parse(data)
-                header = parsed.get("header", {})
-                shown = {name: value for name, value in header.items() if name != "number"}
-                return f"{found.name}  {members_of({**shown, **{k: v for k, v in parsed.items() if k != 'header'}})}"
-        return " ".join(f"{word:08x}" for word in words)
+                return box, found
+        return None
+
+    def message(self, function: str, sender: str, words: list[int]) -> str:
+        """A mailbox message by name and members; words that no schema explains as numbers."""
+        known = self._find(function, sender, words)
+        if known is None:
+            return " ".join(f"{word:08x}" for word in words)
+        box, found = known
+        data = struct.pack(f"<{len(words)}I", *words).ljust(4 * box.words, b"\0")
+        parsed = found.schema.parse(data)
+        shown = {name: value for name, value in parsed.get("header", {}).items() if name not in _WHICH}
+        return f"{found.name}  {members_of({**shown, **{k: v for k, v in parsed.items() if k != 'header'}})}".rstrip()
 
     def _dma(self, event: Event) -> str:
         return f"DMA {event['op']} {event['iova']:#x} {event['size']:#x}"
+
+    def _descriptor(self, event: Event) -> str:
+        where = f"{event['ring']} #{event['index']} {event['op']} {event['name']}"
+        device = self.devices.get(event["function"])
+        schema = device.schemas.get(event["name"]) if device is not None else None
+        data = bytes.fromhex(event["data"])
+        if schema is None or schema.sizeof() != len(data):
+            return f"{where}  {event['data']}"
+        return f"{where}  {members_of(schema.parse(data))}".rstrip()
 
     def _irq(self, event: Event) -> str:
         return f"interrupt {event['irq']} {event['vector']}"

@@ -70,6 +70,14 @@ class Diagnoses:
         self.emit("diagnose", (self.loop.now(), self.function, kind, {k: str(v) for k, v in detail.items()}))
 
 
+class Descriptors:
+    def __init__(self, function: str, loop: Loop, emit: Emit) -> None:
+        self.function, self.loop, self.emit = function, loop, emit
+
+    def __call__(self, op: str, ring: str, index: int, name: str, data: bytes) -> None:
+        self.emit("descriptor", (self.loop.now(), self.function, op, ring, index, name, data.hex()))
+
+
 class MailboxMessages:
     def __init__(self, names: Mapping[str, str], loop: Loop, emit: Emit) -> None:
         self.names, self.loop, self.emit = names, loop, emit

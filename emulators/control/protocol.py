@@ -15,8 +15,8 @@ VERSION: Literal[1] = 1
 MAX_LINE = 65536
 """Bytes of the longest line that a server reads; a client that sends a longer one is disconnected."""
 
-EventKind = Literal["access", "dma", "irq", "mailbox", "packet", "reset", "diagnose"]
-EVENT_KINDS: tuple[EventKind, ...] = ("access", "dma", "irq", "mailbox", "packet", "reset", "diagnose")
+EventKind = Literal["access", "dma", "descriptor", "irq", "mailbox", "packet", "reset", "diagnose"]
+EVENT_KINDS: tuple[EventKind, ...] = ("access", "dma", "descriptor", "irq", "mailbox", "packet", "reset", "diagnose")
 
 
 class _Line(BaseModel):
@@ -56,11 +56,22 @@ class Recent(_Request):
 
 
 class Peek(_Request):
-    """Registers of a function by path, without side effects; all of them when none is named."""
+    """Registers of a function by path, without side effects; all of them when none is named. Those of configuration space
+    have ``config.`` before their names.
+    """
 
     do: Literal["peek"]
     function: str
     paths: list[str] = []
+
+
+class Rings(_Request):
+    """Rings of a function that registers tell nothing about: ``name``; ``waiting`` entries of ``size``, from ``head`` on, are
+    the device's. Without side effects.
+    """
+
+    do: Literal["rings"]
+    function: str
 
 
 class Ctl(_Request):
@@ -70,6 +81,15 @@ class Ctl(_Request):
     words: list[str] = Field(min_length=1, max_length=16)
 
 
+class HandOver(_Request):
+    """Hand all devices over to the process that listens at ``to``, a Unix socket, and stop; guests go on. The reply says that
+    it has begun: drivers may have to let go first. ``regmodel serve --take-over`` is that process.
+    """
+
+    do: Literal["hand_over"]
+    to: str
+
+
 class Subscribe(_Request):
     """Send events of these kinds from now on."""
 
@@ -77,7 +97,7 @@ class Subscribe(_Request):
     events: list[EventKind]
 
 
-Request = Annotated[Hello | Stats | Coverage | Recent | Peek | Ctl | Subscribe, Field(discriminator="do")]
+Request = Annotated[Hello | Stats | Coverage | Recent | Peek | Rings | Ctl | HandOver | Subscribe, Field(discriminator="do")]
 _requests: TypeAdapter[Request] = TypeAdapter(Request)
 
 
@@ -108,6 +128,7 @@ def line(value: dict[str, Any]) -> bytes:
 EVENT_FIELDS: dict[EventKind, tuple[str, ...]] = {
     "access": ("t", "function", "bar", "op", "path", "offset", "size", "value"),
     "dma": ("t", "function", "op", "iova", "size"),
+    "descriptor": ("t", "function", "op", "ring", "index", "name", "data"),
     "irq": ("t", "function", "irq", "vector"),
     "mailbox": ("t", "function", "sender", "words"),
     "packet": ("t", "port", "direction", "data"),
@@ -127,6 +148,9 @@ EVENT_ABOUT: dict[EventKind, str] = {
     "access": "the guest read or wrote a register; `bar` 7 is configuration space, `path` is empty where no register is",
     "dma": "the device transferred (`op` is `read` or `write`), or guest memory came or went (`unmap`, or `map` with "
     "permissions and how we reach it)",
+    "descriptor": "the device took a descriptor out of a `ring` (`op` is `fetch`) or gave one back (`write-back`): its place "
+    "there, the `name` of its format, and all of its bytes as they lie in memory "
+    "(a packed virtqueue is given back without an address: 0)",
     "irq": "an interrupt was sent: INTX, MSI or MSIX, and which of them",
     "mailbox": "a message was handed over by `sender`: all of its 32-bit words",
     "packet": "a frame without FCS came `in` to the switch from a VF, the PF or the uplink (`port`), or went `out` to it",
@@ -158,7 +182,7 @@ the port."""
 def document() -> str:
     """The documentation of this protocol, in Markdown."""
     out = ["# The control socket", "", _INTRODUCTION, "", "## Requests", ""]
-    for model in (Hello, Stats, Coverage, Recent, Peek, Ctl, Subscribe):
+    for model in (Hello, Stats, Coverage, Recent, Peek, Rings, Ctl, HandOver, Subscribe):
         name = model.model_fields["do"].annotation.__args__[0]  # type: ignore[union-attr]
         out += [f"### `{name}`", "", (model.__doc__ or "").strip(), ""]
         members = {k: f for k, f in model.model_fields.items() if k not in ("v", "id", "do")}

@@ -48,8 +48,13 @@ class Steerable(Protocol):
 
     def peek(self, function: str, paths: Sequence[str]) -> dict[str, int]: ...
 
+    def rings(self, function: str) -> list[dict[str, Any]]: ...
+
     def control(self, words: Sequence[str]) -> Any:
         """Carry out the words of ``regmodel ctl``. Raises ``UsageError``."""
+
+    def hand_over(self, path: str) -> None:
+        """Begin to hand everything over to the process that listens at ``path``. Raises ``UsageError``."""
 
     def watch(self, kinds: Collection[EventKind], emit: Emit) -> None:
         """Emit events of these kinds from now on, and of no others; none means that nobody looks any more."""
@@ -191,8 +196,12 @@ class _Client:
                 return subject.recent(request.function, request.count)
             case protocol.Peek():
                 return subject.peek(request.function, request.paths)
+            case protocol.Rings():
+                return subject.rings(request.function)
             case protocol.Ctl():
                 return subject.control(request.words)
+            case protocol.HandOver():
+                return subject.hand_over(request.to)
             case protocol.Subscribe():
                 self.kinds = frozenset(request.events)
                 self.server.interests_changed()

@@ -9,6 +9,9 @@ switched, which makes one or more copies; each copy is *lost* on the way to its 
 - per port: ``entered.frames`` = all of ``refused`` + frames switched, and frames switched <= ``copies``;
 - over all ports: the sum of ``copies`` = the sum of ``left.frames`` + ``lost`` of the kinds ``ON_THE_WAY``.
 
+A partial frame (``offload``) enters as the one frame that it is. To those who take it as it is it leaves as one, to all
+others as the segments that it is cut into: ``copies`` and ``left`` count what really goes out, at each port.
+
 What left was handed to an endpoint or a back end; the rest of ``lost`` says how much of that it could not take.
 """
 
@@ -30,6 +33,7 @@ class Drop(Enum):
     VLAN_SPOOF = "vlan_spoof"  # the pool is no member of the VLAN
     VLAN = "vlan"  # those that would accept the address are no members of the VLAN
     FILTERED = "filtered"  # nobody accepts the address
+    OFFLOAD = "offload"  # it asks for a checksum or for segments that its headers do not allow
     # lost, at the port where it should have gone out
     TOO_LONG = "too_long"  # longer than the pool receives
     LINK_DOWN = "link_down"  # the uplink has no link (refused, if it came in without one)

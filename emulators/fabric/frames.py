@@ -9,6 +9,7 @@ A frame is everything from the destination address to the last payload byte. It 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -59,6 +60,11 @@ def kind_of(target: bytes) -> Kind:
     if target == BROADCAST_ADDRESS:
         return BROADCAST
     return MULTICAST if target[0] & 1 else UNICAST
+
+
+def seeded_mac(seed: str, last: int) -> bytes:
+    """A locally administered address, the same in each run: 02, three octets from ``seed``, 0 and ``last``."""
+    return bytes((0x02, *zlib.crc32(seed.encode()).to_bytes(4, "big")[:3], 0, last))
 
 
 def mac_bytes(text: str) -> bytes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emulators.fabric.counters import Drop, PortCounters, Traffic
 from emulators.fabric.frames import FCS, STANDARD, TAG, vlan_tag
+from emulators.fabric.offload import Takes
 from regmodel.function import Buffer
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Pool(Configured, PortCounters):
     receive_enable: bool  # [VFRE]
     vlan_insert: VlanInsert  # [VMVIR.VLANA]
     port_vlan: bytes | None  # the tag to insert: see set_port_vlan [VMVIR.Port VLAN ID]
+    takes: Takes  # partial frames that its endpoint takes unfinished; no register says so
 
     SETTINGS = frozenset(__annotations__)
 
@@ -104,6 +106,7 @@ class Pool(Configured, PortCounters):
         self.strip_vlan = False
         self.mac_anti_spoof = self.vlan_anti_spoof = self.local_loopback = False
         self.transmit_enable = self.receive_enable = False
+        self.takes = Takes.NONE
         self.set_port_vlan(None)
 
     def set_port_vlan(self, vid: int | None, priority: int = 0) -> None:

@@ -4,6 +4,9 @@ In here: the settings that all pools of a port share, and the data path. Who acc
 pool settings are in ``pool``. Generic for all NIC families; each port of a card has a switch of its own, and there is no
 way from one to another.
 
+Most frames are finished; a burst with partial ones (``offload``) among them goes a way of its own, where each destination
+gets those that it takes as they are and the rest finished. Pools' length limits are applied to what is on the wire then.
+
 The data path looks at a frame once: its first 14 bytes (16 when tagged) are looked up in the cache of the port where it
 came in, which knows the verdict until a setting changes. A burst makes at most one call per destination, in order.
 """
@@ -11,8 +14,9 @@ came in, which knows the verdict until a setting changes. A burst makes at most 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from itertools import chain, groupby
-from operator import itemgetter
+from operator import and_, itemgetter
 from struct import Struct
 from struct import error as StructError
 from typing import Any, TypeAlias
@@ -20,6 +24,7 @@ from typing import Any, TypeAlias
 from emulators.fabric.counters import SPOOFS, Drop
 from emulators.fabric.frames import VLAN_TYPE, AddressHash, insert_tag, intel_hash
 from emulators.fabric.link import Link
+from emulators.fabric.offload import Partial, Takes, finish_all, has_partial, on_wire, sound, tagged, wire_size
 from emulators.fabric.pool import Configured, Pool
 from emulators.fabric.resolve import KEY, TAGGED_KEY, Verdict, resolve
 from emulators.fabric.uplink import Backend, Uplink
@@ -60,10 +65,11 @@ class Switch(Configured):
 
     SETTINGS = frozenset(__annotations__)
 
-    def __init__(self, name: str, *, vlan_slots: int = 32) -> None:
+    def __init__(self, name: str, *, vlan_slots: int = 32, partial: bool = False) -> None:
+        """``partial``: models of this port may exchange partial frames, so that its back end should be able to."""
         self.name = name
         self.pools: list[Pool] = []
-        self.uplink = Uplink(self.receive)
+        self.uplink = Uplink(self.receive, partial)
         self.uplink.link.listen(lambda up: self.invalidate())
         self.observer: Observer | None = None
         self._verdicts: dict[tuple[object, ...], Verdict] = {}
@@ -110,6 +116,7 @@ class Switch(Configured):
         for port in self._ports():
             port.cache.clear()
         self._verdicts.clear()
+        self.uplink.wanted = reduce(and_, [pool.takes for pool in self.pools if pool.receive_enable] or [Takes.NONE])
 
     def _changed(self) -> None:
         self.invalidate()
@@ -132,13 +139,14 @@ class Switch(Configured):
         except StructError:  # one is shorter than that
             keys = [bytes(frame[:KEY]) for frame in frames]
         out: Parts = {}
+        sort = self._sort_partial if has_partial(frames) else self._sort
         verdict = known(keys[0]) if keys else None
         if verdict is not None and keys.count(keys[0]) == len(keys):
-            self._sort(port, source, verdict, frames, out)
+            sort(port, source, verdict, frames, out)
         else:
             verdicts = [known(key) or self._look(port, source, frame) for key, frame in zip(keys, frames, strict=True)]
             for verdict, group in _groups(set(verdicts), verdicts, frames):
-                self._sort(port, source, verdict, group, out)
+                sort(port, source, verdict, group, out)
         for destination, parts in out.items():
             burst = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
             self._leave(destination, burst, loopback=source is not None)
@@ -166,9 +174,7 @@ class Switch(Configured):
         count, octets, longest, kind = len(run), sum(sizes), max(sizes), verdict.kind
         port.entered.count(count, octets, kind)
         if verdict.refused is not None:
-            port.refused[verdict.refused] += count
-            if source is not None and source.on_spoof is not None and verdict.refused in SPOOFS:
-                source.on_spoof(source, verdict.refused)
+            _refuse(port, source, verdict.refused, count)
             return
         port.entered.copies += count * (len(verdict.pools) + verdict.uplink)
         if verdict.insert is not None:
@@ -196,6 +202,49 @@ class Switch(Configured):
                     pool.rx_loopback.count(len(kept), kept_octets, kind)
                 out.setdefault(pool, []).append(kept)
 
+    def _sort_partial(
+        self, port: Pool | Uplink, source: Pool | None, verdict: Verdict, run: Sequence[Buffer], out: Parts
+    ) -> None:
+        """``_sort`` for a run with partial frames in it: each destination gets it as it takes it."""
+        port.entered.count(len(run), sum(map(len, run)), verdict.kind)
+        if verdict.refused is not None:
+            _refuse(port, source, verdict.refused, len(run))
+            return
+        whole = [frame for frame in run if not isinstance(frame, Partial) or sound(frame)]
+        if len(whole) < len(run):
+            _refuse(port, source, Drop.OFFLOAD, len(run) - len(whole))
+        if verdict.insert is not None:
+            whole = [tagged(frame, verdict.insert) for frame in whole]
+        if source is not None and verdict.pools:
+            source.tx_loopback.count(len(whole), sum(map(len, whole)), verdict.kind)
+        versions: dict[Takes, Sequence[Buffer]] = {}
+        for destination in (*verdict.pools, *((self.uplink,) if verdict.uplink else ())):
+            takes = destination.takes
+            if takes not in versions:
+                frames = finish_all(whole, takes)
+                versions[takes] = frames if source is not None else [on_wire(frame) for frame in frames]
+            self._copy(port, source, destination, verdict, versions[takes], out)
+
+    def _copy(
+        self, port: Pool | Uplink, source: Pool | None, to: Pool | Uplink, verdict: Verdict, run: Sequence[Buffer], out: Parts
+    ) -> None:
+        """Count the copies of a run that one destination gets, and add them to its part."""
+        port.entered.copies += len(run)
+        if isinstance(to, Uplink):
+            if not to.link.up:
+                to.lost[Drop.LINK_DOWN] += len(run)
+                return
+        else:
+            limit = to.longest(verdict.tagged)
+            kept = [frame for frame in run if wire_size(frame) <= limit]
+            to.lost[Drop.TOO_LONG] += len(run) - len(kept)
+            run = kept
+            if source is not None:
+                to.rx_loopback.count(len(run), sum(map(len, run)), verdict.kind)
+        to.left.count(len(run), sum(map(len, run)), verdict.kind)
+        if run:
+            out.setdefault(to, []).append(run)
+
     def _leave(self, port: Pool | Uplink, frames: Sequence[Buffer], *, loopback: bool) -> None:
         """Hand over a burst, and count what was not taken."""
         if self.observer is not None:
@@ -221,6 +270,13 @@ class Switch(Configured):
     def clear_counters(self) -> None:
         for port in self._ports():
             port.clear_counters()
+
+
+def _refuse(port: Pool | Uplink, source: Pool | None, reason: Drop, count: int) -> None:
+    """Count frames that go nowhere, and tell who wants to know of spoofing."""
+    port.refused[reason] += count
+    if source is not None and source.on_spoof is not None and reason in SPOOFS:
+        source.on_spoof(source, reason)
 
 
 def _groups(different: set[Verdict], verdicts: list[Verdict], frames: Sequence[Buffer]) -> Iterable[Group]:

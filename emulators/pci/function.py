@@ -18,7 +18,7 @@ from typing import Any
 from emulators.dma import BytesMemory, DmaMap
 from emulators.host import Host
 from emulators.loop import Loop
-from emulators.model import Sharing, Slot
+from emulators.model import Movable, Sharing, Slot, Wired
 from emulators.pci.intx import Intx
 from emulators.pci.msi import Msi
 from emulators.pci.msix import Msix
@@ -40,10 +40,14 @@ class PciFunction:
     """A ``regmodel.function.Function``: ``device`` in ``slot``, working in ``loop``. ``rom`` is the image of the expansion ROM.
 
     ``host`` is what its model was given, ``model`` the model, ``config`` the bank of configuration space, ``banks`` those
-    behind the BARs (the MSI-X table included). ``on_irq(irq, vector, sent)``, set by ``observe_irqs``, is told each interrupt.
+    behind the BARs (the MSI-X table included). ``inherited`` are descriptors of BARs' shared memory that a former process
+    handed over, by BAR. ``on_irq(irq, vector, sent)``, set by ``observe_irqs``, is told each interrupt.
     """
 
-    def __init__(self, device: Device, loop: Loop, slot: Slot, *, name: str = "", rom: bytes = b"") -> None:
+    def __init__(
+        self, device: Device, loop: Loop, slot: Slot, *, name: str = "", rom: bytes = b"",
+        inherited: Mapping[int, int] | None = None,
+    ) -> None:  # fmt: skip
         if not isinstance(device.config, ConfigSpace):
             raise UsageError(f"{device.name} has no PCI configuration space (regmodel.pci.ConfigSpace): it is no PCI device")
         self.device, self.name, self.space = device, name or f"{device.name} {slot.name}", device.config
@@ -51,18 +55,24 @@ class PciFunction:
             raise UsageError(f"{self.name}: a ROM of {len(rom)} bytes does not fit the ROM BAR of {self.space.rom_size} bytes")
         self.config = Bank(self.space, now=loop.now)
         self.dma = DmaMap()
-        self.host = Host(self.name, loop, self.dma, slot.packets, self._signal, self._line)
+        self.host = Host(self.name, loop, self.dma, slot.packets, self._signal, self._line, self._messages, inherited)
         self.model = slot.build(self.host)
         self.banks = dict(self.model.banks)
         self._build_interrupts(loop)
         self._shared = self.model.shared if isinstance(self.model, Sharing) else {}
         self._rom = BytesMemory(bytearray(rom.ljust(self.space.rom_size, b"\xff")))
-        self._regions = regions_of(device, self.space, self.banks, self._shared, self._rom)
+        try:
+            self._regions = regions_of(device, self.space, self.banks, self._shared, self._rom)
+        except BaseException:
+            self.close()
+            raise
         self._command = self.config["command"]
         self._reads: list[Callable[[int, int], int]] = []
         self._writes: list[Callable[[int, int, int], None]] = []
         self._listen()
         self._apply()
+        if isinstance(self.model, Wired):
+            self.model.wire(self)
 
     def _build_interrupts(self, loop: Loop) -> None:
         self.intx = Intx(self.config) if self.space.pin else None
@@ -181,6 +191,19 @@ class PciFunction:
         """A JSON-able image of configuration space, interrupts and model."""
         return {"version": 1, "device": self.device.name, **{key: part.save() for key, part in self._parts().items()}}
 
+    def save_to_move(self) -> dict[str, object]:
+        """The same where the memory that guests map is handed over itself (``shared_memory``)."""
+        movable = self.model if isinstance(self.model, Movable) else None
+        images = {key: part.save() for key, part in self._parts().items() if movable is None or key != "model"}
+        return {
+            "version": 1, "device": self.device.name, **images,
+            **({} if movable is None else {"model": movable.save_all_but_memory()}),
+        }  # fmt: skip
+
+    def shared_memory(self) -> Mapping[int, int]:
+        """Descriptors of memory that guests map, by BAR; they stay the function's."""
+        return {index: memory.fd for index, memory in self._shared.items()}
+
     def load(self, state: Mapping[str, Any]) -> None:
         """Take on a saved image. Raises ``StateError`` and changes nothing when it is of another device, or damaged."""
         if state.get("version") != 1 or state.get("device") != self.device.name:
@@ -278,6 +301,9 @@ class PciFunction:
             source.signal(vector)
         except IndexError:
             self.host.diagnose("no-such-vector", vector=vector)
+
+    def _messages(self) -> bool:
+        return bool((self.msix and self.msix.enabled) or (self.msi and self.msi.enabled))
 
     def _line(self, asserted: bool) -> None:
         if self.intx:

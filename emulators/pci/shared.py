@@ -7,22 +7,31 @@ import fcntl
 import mmap
 import os
 from collections.abc import Callable
-from typing import cast
 
 from regmodel.bank import Bank
+from regmodel.errors import StateError
 from regmodel.function import Buffer
 from regmodel.registers import Bar
 
 
 class SharedMemory:
-    """A ``regmodel.function.Memory`` of ``size`` bytes (rounded up to whole pages in the file) with an ``fd`` to hand out."""
+    """A ``regmodel.function.Memory`` of ``size`` bytes (rounded up to whole pages in the file) with an ``fd`` to hand out.
 
-    def __init__(self, size: int, name: str = "bar") -> None:
+    ``inherited`` is that of a former process: the same bytes, which a guest goes on seeing. It belongs to this object then.
+    Raises ``StateError`` when it has another size.
+    """
+
+    def __init__(self, size: int, name: str = "bar", *, inherited: int | None = None) -> None:
         self.size = size
-        self.fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         length = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-        os.ftruncate(self.fd, length)
-        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        if inherited is not None:
+            if (found := os.fstat(inherited).st_size) != length:
+                raise StateError(f"the memory that was handed over has {found:#x} bytes, not {length:#x}")
+            self.fd = inherited
+        else:
+            self.fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            os.ftruncate(self.fd, length)
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         self._mapping = mmap.mmap(self.fd, length)
         self.view = memoryview(self._mapping)[:size]
 
@@ -47,12 +56,6 @@ class SharedBank(Bank):
         self._shared = shared
         super().__init__(bar, now=now)
 
-    @property
-    def memory(self) -> bytearray:
-        """A view, which does here what the ``bytearray`` of other banks does."""
-        return cast(bytearray, self._shared.view)
-
-    @memory.setter
-    def memory(self, fresh: bytearray) -> None:
-        """The zeros that a bank starts with."""
-        self._shared.view[:] = fresh
+    def _bytes(self, size: int) -> memoryview:
+        """A view, which does here what the ``bytearray`` of other banks does. What somebody has put there stays."""
+        return self._shared.view

@@ -2,9 +2,13 @@
 
 May not enter: what the entries contain. Layout below ``~/.cache/regmodel`` (or ``$XDG_CACHE_HOME/regmodel``)::
 
-    KIND/KEY        a finished entry, a file or a directory
+    KIND/KEY        a finished entry, a file or a directory; its date is that of its last use
     locks/KIND-KEY  held (flock) by the process that makes it
+    locks/KIND      held while entries are removed; shared by who marks one as used
     parts/          unfinished entries; what a killed process left is removed by the next maker of the same entry
+    gone/KIND/      what is being removed; what a killed process left is removed by the next that prunes the kind
+
+What ``entry`` returns stays for an hour at least, whoever prunes: so long may pass until it is opened.
 """
 
 from __future__ import annotations
@@ -18,6 +22,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+SPARED = 3600.0
+"""Seconds since its last use before which an entry is not removed."""
 
 
 def default_root() -> Path:
@@ -50,32 +57,43 @@ class Cache:
         return self.root / kind / key
 
     def entry(self, kind: str, key: str, make: Callable[[Path], None], what: str = "") -> Path:
-        """The finished entry; made first by ``make(part)`` where it is missing.
+        """The finished entry, which counts as used now; made first by ``make(part)`` where it is missing.
 
         ``make`` creates ``part`` as a file or a directory. ``what`` names long work: it is announced, and its time told.
         """
         final = self.path(kind, key)
-        if final.exists():
-            return final
-        with self.lock(f"{kind}-{key}"):
-            if final.exists():  # another process made it while we waited
-                return final
-            part = self.root / "parts" / f"{kind}-{key}"
-            remove(part)
-            part.parent.mkdir(parents=True, exist_ok=True)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            started = time.monotonic()
-            if what:
-                say(f"{what} ...")
-            try:
-                make(part)
-            except BaseException:
-                remove(part)
-                raise
-            part.rename(final)
-            if what:
-                say(f"{what}: done in {time.monotonic() - started:.0f} s")
+        if not self._used(final):
+            with self.lock(f"{kind}-{key}"):
+                if not self._used(final):  # else another process made it while we waited
+                    self._make(final, make, what)
         return final
+
+    def _make(self, final: Path, make: Callable[[Path], None], what: str) -> None:
+        part = self.root / "parts" / f"{final.parent.name}-{final.name}"
+        remove(part)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        if what:
+            say(f"{what} ...")
+        try:
+            make(part)
+            os.utime(part, follow_symlinks=False)
+        except BaseException:
+            remove(part)
+            raise
+        part.rename(final)
+        if what:
+            say(f"{what}: done in {time.monotonic() - started:.0f} s")
+
+    def _used(self, final: Path) -> bool:
+        """Whether the entry is there; if so it is marked, and nobody who prunes saw it unmarked and removes it now."""
+        with self._gate(final.parent.name, fcntl.LOCK_SH):
+            try:
+                os.utime(final, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+            return final.exists()  # a link may lead nowhere
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -90,14 +108,40 @@ class Cache:
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def prune(self, kind: str, keep: int) -> None:
-        """Keep the ``keep`` newest entries of ``kind``: for entries of which each small change makes another one."""
-        folder = self.root / kind
+    @contextlib.contextmanager
+    def _gate(self, kind: str, how: int) -> Iterator[None]:
+        """Between those who use entries of a kind and those who remove some. Held for a moment: nobody is told to wait."""
+        path = self.root / "locks" / kind
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            fcntl.flock(file, how)
+            yield
+
+    def prune(self, kind: str, keep: int, spared: float = SPARED) -> None:
+        """Keep the ``keep`` latest used entries of ``kind``: for entries of which each small change makes another one.
+
+        Those used in the last ``spared`` seconds stay, too, however many they are.
+        """
+        folder, gone = self.root / kind, self.root / "gone" / kind
         if not folder.is_dir():
             return
-        entries = sorted(folder.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
-        for path in entries[keep:]:
-            remove(path)
+        with self._gate(kind, fcntl.LOCK_EX):
+            remove(gone)
+            used = sorted(((_last_use(path), path) for path in folder.iterdir()), reverse=True)
+            for when, path in used[keep:]:
+                if when <= time.time() - spared:
+                    gone.mkdir(parents=True, exist_ok=True)
+                    with contextlib.suppress(FileNotFoundError):  # who removes by hand asks nobody
+                        path.rename(gone / path.name)  # at once: what is left of a tree is no entry
+            remove(gone)
+
+
+def _last_use(path: Path) -> float:
+    """In seconds since the epoch; 0 for what is no longer there."""
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def remove(path: Path) -> None:

@@ -6,7 +6,6 @@ machine's apt uses, and are checked against the Debian archive keys: nothing una
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ FALLBACK_MIRROR = "http://deb.debian.org/debian"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")  # bookworm's, since 2023.3+deb12u2, has trixie's keys
 MULTIARCH = "usr/lib/x86_64-linux-gnu"
 KEEP = 12  # so many trees stay in the cache, the latest used ones: a changed list of packages makes another one
+_SPARED = 86400.0  # seconds: a tree is no file that is opened once; QEMU runs in one as long as its guest does
 LOADER = f"{MULTIARCH}/ld-linux-x86-64.so.2"
 
 _NEVER_NEEDED = ("./dev", "./proc", "./sys", "./var", "./usr/share/doc", "./usr/share/man", "./usr/share/locale",
@@ -54,8 +54,7 @@ class Tree:
         """Where the tree is; unpacked first if it is not in the cache."""
         what = f"fetching {self.name} (Debian {self.release}: {', '.join(self.packages)})"
         path = cache.entry("trees", self.key, self._unpack, what)
-        os.utime(path)
-        cache.prune("trees", KEEP)
+        cache.prune("trees", KEEP, _SPARED)
         return path
 
     def _unpack(self, part: Path) -> None:
@@ -65,7 +64,7 @@ class Tree:
         part.mkdir()
         sources = "".join(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n" for suite in (SUITE, BACKPORTS))
         # A tar file in between, as mmdebstrap run by another user than root cannot leave a tree that belongs to that user.
-        archive, log = part.with_suffix(".tar"), part.with_suffix(".log")
+        archive, log = (part.with_name(part.name + suffix) for suffix in (".tar", ".log"))
         fetch = ["mmdebstrap", "--variant=extract", "--format=tar", f'--aptopt=APT::Default-Release "{self.release}"',
                  *(f"--aptopt={option}" for option in proxies()), f"--include={','.join(self.packages)}", SUITE,
                  str(archive), "-"]

@@ -60,9 +60,18 @@ class Testpmd:
             self.quit()
 
     def __call__(self, command: str, timeout: float = 30.0) -> str:
-        """Type a command; what testpmd says until it prompts again."""
-        answer = self._converse(self._typing(command), timeout)
-        return answer.partition("\n")[2]  # the first line is the echo of the command
+        """Type a command; what testpmd says until it prompts again, and what it had said unasked since it did so before."""
+        said = self._converse(self._typing(command), timeout)
+        unasked, _, answer = said.partition(f"{command}\n")  # its echo
+        return unasked + answer
+
+    def overhear(self, words: str, lines: int = 1, timeout: float = 30.0) -> str:
+        """What testpmd says unasked since its last prompt, up to the line with ``words``, and so many ``lines`` with that one.
+
+        While a test waits for it this way, nothing is typed that it would come in between.
+        """
+        end = re.escape(words.encode()) + rb"(?:[^\n]*\n){%d}" % lines
+        return self._until(words, re.compile(end), "", timeout)
 
     def quit(self, timeout: float = 30.0) -> int:
         """Stop the ports and end; testpmd's exit status. Safe to call again."""
@@ -82,18 +91,31 @@ class Testpmd:
         return f"printf '%s\\n' {shlex.quote(command)} > {_IN}\n"
 
     def _converse(self, typing: str, timeout: float) -> str:
-        """What testpmd says until it prompts, after the shell has done ``typing``."""
+        """What testpmd says until it prompts, after the shell has done ``typing``.
+
+        Behind the prompt there may be more: what a port has to tell comes when it comes. It is left for later.
+        """
+        return self._until(PROMPT, re.compile(PROMPT.encode()), typing, timeout).removesuffix(PROMPT)
+
+    def _until(self, words: str, end: re.Pattern[bytes], typing: str, timeout: float) -> str:
+        """What testpmd says up to ``end``, which has ``words`` in it, after the shell has done ``typing``."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            # One request types, waits up to 2 s and reads: each further one would take the guest's processor.
-            wait = (f"n=0; while [ $n -lt 80 ] && [ ! -s {_STATUS} ] && "
-                    f"[ \"$(tail -c +{self._read + 1} {_OUT} | tail -c {len(PROMPT)})\" != '{PROMPT}' ]; "
-                    f"do usleep 25000; n=$((n+1)); done; tail -c +{self._read + 1} {_OUT}")
+            # One request types, waits up to 2 s of the guest's clock and reads: each further one would take its processor. It
+            # does not count its looks: on a machine that is busy with others, each of them may take as long as all should.
+            wait = ("read t _ < /proc/uptime; end=$((${t%.*} + 2)); while read t _ < /proc/uptime; [ ${t%.*} -lt $end ] && "
+                    f"[ ! -s {_STATUS} ] && ! tail -c +{self._read + 1} {_OUT} | grep -qF {shlex.quote(words)}; "
+                    f"do usleep 25000; done; tail -c +{self._read + 1} {_OUT}")
             raw, typing = self._vm.run(typing + wait, 30, check=True).stdout, ""
-            said = _ESCAPES.sub("", raw.decode(errors="replace"))
-            if said.endswith(PROMPT):
-                self._read += len(raw)
-                return said.removesuffix(PROMPT)
+            found = end.search(raw)
+            if found is not None:
+                self._read += found.end()
+                return _clean(raw[: found.end()])
             if self._vm.run(f"[ -s {_STATUS} ]").status == 0:
-                raise GuestError(f"testpmd ended: {said.strip().splitlines()[-1] if said.strip() else 'without a word'}")
-        raise GuestTimeout(f"testpmd did not prompt in {timeout:.0f} s")
+                said = _clean(raw).strip()
+                raise GuestError(f"testpmd ended: {said.splitlines()[-1] if said else 'without a word'}")
+        raise GuestTimeout(f"testpmd did not {'prompt' if words == PROMPT else f'say {words!r}'} in {timeout:.0f} s")
+
+
+def _clean(raw: bytes) -> str:
+    return _ESCAPES.sub("", raw.decode(errors="replace"))

@@ -23,8 +23,9 @@ from types import TracebackType
 
 from emulators.qemu.binary import Qemu
 from emulators.qemu.errors import GuestDied, GuestError, GuestTimeout
+from emulators.qemu.failure import KNOWN
 from emulators.qemu.lab import Lab
-from emulators.qemu.machine import Device, Machine, Placed, root_port
+from emulators.qemu.machine import Device, Machine, Placed
 from firmware import elf, image
 from firmware import format as f
 from firmware.vectors import (
@@ -86,7 +87,8 @@ def run(lab: Lab, devices: Sequence[Device], program: Program, *, deadline: floa
 class FirmwareMachine:
     """One machine, as a context manager: entering starts it, leaving ends it, whatever state it is in.
 
-    Devices sit where ``Lab.vm`` puts them: at 00:01.0, 00:02.0, ..., or with ``root_port`` behind a root port each.
+    Devices sit where ``Lab.vm`` puts them: at 00:01.0, 00:02.0, ..., or with ``root_port`` behind a root port each;
+    ``conventional``: behind a bridge to a conventional bus instead.
     ``bios``: another firmware loader than SeaBIOS; ``qboot.rom`` places no BARs, the image does. ``arguments`` go to QEMU.
     Always under TCG, whose cost is small beside the start of QEMU. The image's log is its report: it has no console.
     """
@@ -99,12 +101,15 @@ class FirmwareMachine:
         *,
         mode: f.Mode = f.Mode.RUN,
         root_port: bool = False,
+        conventional: bool = False,
         bios: str | None = None,
         arguments: Sequence[str] = (),
         name: str = "firmware",
     ) -> None:
         self.name, self.program, self.bios, self.arguments = name, program, bios, tuple(arguments)
-        self.machine = Machine(Path(), Path(), tuple(devices), f"{MEMORY_MB}M", root_port=root_port)
+        self.machine = Machine(
+            Path(), Path(), tuple(devices), f"{MEMORY_MB}M", root_port=root_port, conventional=conventional
+        )
         self._qemu: Qemu = lab.qemu
         self._keeper = lab.keeper
         self.image = elf.Image.read(lab.cache.entry("firmware", image.key(), image.build))
@@ -153,7 +158,7 @@ class FirmwareMachine:
             *([] if self.bios is None else ["-bios", self.bios]), *self.arguments,
         ]  # fmt: skip
         for number in range(len(self.machine.devices) if self.machine.root_port else 0):
-            line += ["-device", root_port(number)]
+            line += ["-device", self.machine.port(number)]
         for device in self.placed:
             line += ["-device", _without_rom(device)]
         return line
@@ -209,7 +214,7 @@ class FirmwareMachine:
         if report.state is f.State.START:
             raise GuestDied(f"{self.name}: the image did not start; {problem}")
         if problem:
-            self.keep(problem)
+            problem += f"; {KNOWN} {self.keep(problem, silent=True)}"
         count = len(self.program.vectors)
         results = unpack_results(self.guest.view("results")[: 16 * count])
         return Run(report, self.functions(), tuple(self.program.vectors), tuple(results), seconds, problem)
@@ -241,9 +246,9 @@ class FirmwareMachine:
         """The functions that it has found so far, VFs last."""
         return tuple(unpack_functions(self.guest.view("functions"), self.report().functions))
 
-    def keep(self, what: str) -> Path:
-        """Put what is known into the run's failure folder; its path."""
-        return self._keeper.keep(what, self._save, self.name)
+    def keep(self, what: str, *, silent: bool = False) -> Path:
+        """Put what is known into the run's failure folder; its path. ``silent``: it is not said on standard error."""
+        return self._keeper.keep(what, self._save, self.name, silent=silent)
 
     def said(self) -> str:
         """QEMU's own messages."""

@@ -5,9 +5,11 @@ What may follow, after a colon:
 - nothing: the device itself, served in a process of its own, behind QEMU's ``vfio-user-pci``;
 - ``vfio-user:SOCKET``: what somebody serves there;
 - a device of QEMU's own as ``-device`` spells it (``e1000e``), and ``igb/vf0`` for a VF of one, which the image enables by
-  the PF's SR-IOV capability;
-- ``table`` in front of any of these (``firmware:table``, ``firmware:table:igb/vf0``): the accesses are compiled into one
-  table beforehand, ``prepare``, and answered when it has run. Else each access is a request to an image that waits for it.
+  the PF's SR-IOV capability; ``pci:`` in front puts it on a conventional bus, where a device that knows both kinds is
+  another one (``firmware:pci:virtio-net-pci,disable-legacy=off``);
+- ``live`` in front of any of these (``firmware:live``, ``firmware:live:igb/vf0``): each access is a request to an image that
+  waits for it. Else all of them are compiled into one table beforehand, ``prepare``, and answered when it has run: quick, but
+  it leaves out what has to wait for an answer (interrupts, mailbox, rings).
 
 Found by entry point. May not enter: what is asked, and what is right.
 """
@@ -36,13 +38,14 @@ from regmodel.conformance import accesses as do
 from regmodel.conformance.places import DECODING, Abilities
 from regmodel.errors import UsageError
 from regmodel.function import CONFIG_REGION, ResetCause
+from regmodel.registers import Register
 
 SETTLE_US: Final = 1000
 """QEMU resets a device, its own or a served one, within the write that asks for it: nothing is there to be waited for."""
 PLACE: Final = "01:00.0"
 """Behind a root port of its own, so that its bus can be reset."""
 VFIO_USER: Final = dict.fromkeys(("CONFIG", "BARS", "COMMAND", "MSI", "MSIX_TABLE"), "QEMU's vfio-user-pci")
-OF_A_VF: Final = {"CONFIG": "the PF's SR-IOV capability, which has what a VF of a PF leaves out"}
+PLACED: Final = {"BARS": "the image, which has given the BARs their places and keeps them there"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class Place:
 
     attached: Attached
     vf: int | None = None
+    server: ServerProcess | None = None
+    """The one that was begun for it, which ``ready`` waits for."""
+    conventional: bool = False
+
+    def ready(self) -> None:
+        """Wait for the server, where it is ours. Raises its ``RegmodelError``."""
+        if self.server is not None:
+            self.server.ready()
 
     @property
     def served(self) -> bool:
@@ -71,33 +82,43 @@ class Place:
         """What can be done with it.
 
         A VF that the image enabled has no driver on its PF, which would let interrupts and DMA of VFs happen (an igb's GPIE,
-        VFTE and VFRE); and a reset of the bus would take it away.
+        VFTE and VFRE); and a reset of the bus would take it away. Nobody stands before its registers: configuration space is
+        its own, with all that a VF leaves to its PF.
         """
         whole = live and self.vf is None
         resets = {ResetCause.FLR} if self.vf is not None else {ResetCause.FLR, ResetCause.BUS}
-        if device.config.capability("pcie") is None:
+        if not _has_flr(device):
             resets.discard(ResetCause.FLR)
         return Abilities(
             resets=frozenset(resets), interrupts=whole, memory=whole, interactive=live, peer=self.served, raw_config=False,
             files=frozenset({*device.bars, CONFIG_REGION}),
-            virtualised=VFIO_USER if self.served else OF_A_VF if self.vf is not None else {},
+            virtualised=VFIO_USER if self.served else PLACED if self.vf is None else {},
         )  # fmt: skip
 
 
+def _has_flr(device: Device) -> bool:
+    """Whether the function can be asked for a function level reset."""
+    control = device.config.entries.get("pcie_device_control")
+    return isinstance(control, Register) and control.named["initiate_flr"].access.writable
+
+
 def place_of(rest: str, device: Device, stack: ExitStack) -> Place:
-    """What ``rest`` names; a server that it takes ends with ``stack``. Raises ``UsageError``."""
+    """What ``rest`` names; a server that it takes is begun, and ends with ``stack``. Raises ``UsageError``."""
     if not rest:
-        server = stack.enter_context(ServerProcess([device.name]))
-        return Place(VfioUser(server.sockets[0]))
+        server = ServerProcess([device.name])
+        stack.callback(server.stop)
+        server.begin()
+        return Place(VfioUser(server.sockets[0]), server=server)
     if rest.startswith("vfio-user:"):
         return Place(VfioUser(rest.removeprefix("vfio-user:")))
-    found = re.fullmatch(r"([A-Za-z0-9][\w.=,-]*)(?:/vf(\d+))?", rest)
+    found = re.fullmatch(r"(pci:)?([A-Za-z0-9][\w.=,-]*)(?:/vf(\d+))?", rest)
     if found is None:
-        raise UsageError(f"firmware:{rest}: write firmware, firmware:vfio-user:SOCKET, firmware:e1000e or firmware:igb/vf0")
-    return Place(RawDevice(found[1]), int(found[2]) if found[2] else None)
+        raise UsageError(f"firmware:{rest}: write firmware, firmware:vfio-user:SOCKET, firmware:e1000e, firmware:igb/vf0 or "
+                         "firmware:pci:DEVICE on a conventional bus; or firmware:live:... for what has to wait for an answer")
+    return Place(RawDevice(found[2]), int(found[3]) if found[3] else None, conventional=bool(found[1]))
 
 
-class FirmwareTarget:
+class LiveTarget:
     """One function, for the suite, access by access."""
 
     def __init__(self, rest: str, device: Device, lab: Lab | None = None) -> None:
@@ -105,11 +126,13 @@ class FirmwareTarget:
         self._memory: list[LiveBuffer] = []
         with self._stack:  # what was begun ends when the rest fails
             place = place_of(rest, device, self._stack)
-            self.name = f"firmware:{rest}" if rest else "firmware"
-            self._is_vf = place.vf is not None
+            self.name = f"firmware:live:{rest}" if rest else "firmware:live"
             self.abilities = place.abilities(device, live=True)
             program, target = place.program()
-            machine = FirmwareMachine(lab or Lab(), [place.attached], program, mode=Mode.SERVE, root_port=True)
+            machine = FirmwareMachine(
+                lab or Lab(), [place.attached], program, mode=Mode.SERVE, root_port=True, conventional=place.conventional
+            )
+            place.ready()
             self._stack.enter_context(machine)
             self.reached = Reached(Live(machine), target, name=self.name, settle_us=SETTLE_US)
             self._stack = self._stack.pop_all()
@@ -122,8 +145,6 @@ class FirmwareTarget:
                 return reached.read(bar, offset, size)
             case do.Write(bar, offset, size, value):
                 reached.write(bar, offset, size, value)
-            case do.ConfigRead(offset, size) if self._is_vf and offset + size <= 4:
-                return self._identity(offset, size)
             case do.ConfigRead(offset, size):
                 return reached.read(CONFIG_REGION, offset, size)
             case do.ConfigWrite(offset, size, value):
@@ -145,11 +166,6 @@ class FirmwareTarget:
             case _:
                 raise UsageError(f"firmware cannot do this: {access}")
         return 0
-
-    def _identity(self, offset: int, size: int) -> int:
-        """A VF's own identifiers read all ones; who it is, its PF tells (SR-IOV 1.1, 3.4.1.1), here as to users of VFIO."""
-        found = self.reached.found
-        return (found.device << 16 | found.vendor) >> 8 * offset & (1 << 8 * size) - 1
 
     def _reset(self, cause: ResetCause) -> None:
         for buffer in self._memory:
@@ -192,7 +208,7 @@ class TableTarget:
         with self._stack:
             self._place = place_of(rest, device, self._stack)
             self._stack = self._stack.pop_all()
-        self.name = f"firmware:table:{rest}" if rest else "firmware:table"
+        self.name = f"firmware:{rest}" if rest else "firmware"
         self.abilities = self._place.abilities(device, live=False)
         self._lab = lab or Lab()
         self._answers = do.Answers((), ())
@@ -205,7 +221,8 @@ class TableTarget:
         accesses = list(accesses)
         program, target = self._place.program()
         reads = asked(program, target, accesses, SETTLE_US)
-        result = run(self._lab, [self._place.attached], program, root_port=True)
+        self._place.ready()
+        result = run(self._lab, [self._place.attached], program, root_port=True, conventional=self._place.conventional)
         found = answers(result.results, reads)
         if len(found) < len(reads) and not result.problem:
             number = reads[len(found)]
@@ -228,7 +245,7 @@ class TableTarget:
         self._stack.__exit__(kind, error, trace)
 
 
-def open_target(rest: str, device: Device) -> FirmwareTarget | TableTarget:
+def open_target(rest: str, device: Device) -> LiveTarget | TableTarget:
     """What follows ``firmware:``, opened."""
     mode, _, where = rest.partition(":")
-    return TableTarget(where, device) if mode == "table" else FirmwareTarget(rest, device)
+    return LiveTarget(where, device) if mode == "live" else TableTarget(rest, device)

@@ -19,7 +19,9 @@ from emulators.qemu.errors import LabError
 from emulators.qemu.kernels import Kernel, file_digest
 from emulators.qemu.userspace import Entry
 
-KEEP = 24  # so many archives stay in the cache: each set of modules makes another one
+KEEP = 64
+"""So many archives stay in the cache: each set of modules and kits makes another one. This package's tests want about 50: were
+there room for fewer, each run would make every one of them again."""
 
 _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "etc", "var")  # device nodes come with devtmpfs
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run",
@@ -31,6 +33,9 @@ _FILES = {"etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", "etc/group": "root:
 
 _FOR_AGENT = ("virtio_pci", "virtio_console")
 """What the agent speaks through. Debian links it into its kernels since 6.12; in others it is modules."""
+
+_MAKERS = [Path(module.__file__ or "").read_bytes() for module in (cpio, modules, userspace, sys.modules[__name__])]
+"""What an archive is made by, as it was when it was imported: the code of this process, even if somebody edits it."""
 
 
 def build(cache: Cache, kernel: Kernel, wanted: tuple[str, ...] = (), own: tuple[Path, ...] = (),
@@ -47,9 +52,8 @@ def build(cache: Cache, kernel: Kernel, wanted: tuple[str, ...] = (), own: tuple
     kits = tuple(dict.fromkeys(("base", *kits)))
     trees = [userspace.KITS[kit].tree.key if kit in userspace.KITS else kit for kit in kits]
     scripts = _scripts()
-    makers = (Path(module.__file__ or "").read_bytes() for module in (cpio, modules, userspace, sys.modules[__name__]))
     key = digest(kernel.release, str(kernel.modules), *sorted(map(modules.canonical, wanted)), "own",
-                 *(f"{path.name} {file_digest(path)}" for path in own), "kits", *trees, *scripts.values(), *makers)
+                 *(f"{path.name} {file_digest(path)}" for path in own), "kits", *trees, *scripts.values(), *_MAKERS)
 
     def make(part: Path) -> None:
         entries = dict(_skeleton(scripts))
@@ -60,7 +64,6 @@ def build(cache: Cache, kernel: Kernel, wanted: tuple[str, ...] = (), own: tuple
             cpio.write(file, entries.values())
 
     path = cache.entry("initramfs", f"{key}.cpio", make)
-    path.touch()
     cache.prune("initramfs", KEEP)
     return path
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
-import os
 import shutil
 import struct
 import subprocess
@@ -103,7 +102,6 @@ def quick_image(cache: Cache, image: Path) -> Path:
             part.symlink_to(image.resolve())
 
     path = cache.entry("kernels", key, make)
-    os.utime(path, follow_symlinks=False)
     cache.prune("kernels", KEEP)
     return path
 

@@ -26,11 +26,15 @@ _FOR_ROOTFS = (*_FOR_SHARE, "overlay")
 
 
 class Lab:
-    """Where guests come from. One lab per run: its guests share the failure folder and the choice of accelerator."""
+    """Where guests come from. One lab per run: its guests share the failure folder and the choice of accelerator.
+
+    With a guest's failure goes what the servers know that this process has begun: what serves a guest is to outlive it.
+    """
 
     def __init__(self, cache: Cache | None = None, failures: Path | None = None) -> None:
         self.cache = cache or Cache()
         self.keeper = failure.Keeper(failures)
+        self.on_failure("servers", _save_servers)
         self._started = 0
 
     @cached_property
@@ -71,8 +75,8 @@ class Lab:
         loaded at boot in this order, or only those in ``load``. ``kernel``: "7.2", "6.12" or a path, its modules in
         ``modules_dir``. ``viommu``: devices sit behind an ``intel-iommu``. ``root_port``: each device sits behind a root port
         of its own, which can be hot-plugged. ``share``: a host folder, writable at ``/mnt/share``. ``rootfs``: a host folder
-        in which commands run; what they write to it is forgotten. ``kits``: more programs ("dpdk", "iperf3", "tcpdump", and
-        "python", which is an interpreter with this package as it is now); ``memory`` is by default what they need.
+        in which commands run; what they write to it is forgotten. ``kits``: more programs ("dpdk", "iperf3", "tcpdump",
+        "selftests", and "python", an interpreter with this package as it is now); ``memory`` is by default what they need.
         ``append`` goes to the kernel's command line, ``arguments`` to QEMU's.
         """
         for folder in (share, rootfs):
@@ -124,6 +128,16 @@ class Lab:
         finally:
             vm.kill()
             vm.stop()
+
+
+def _save_servers(folder: Path) -> None:
+    """Of each server a folder of its own: ``server0``, ``server1``, ..."""
+    from emulators.process import begun
+
+    for number, server in enumerate(begun()):
+        label = f"server{number}"
+        (folder / label).mkdir()
+        failure.guarded(server.save_evidence, folder / label, label)
 
 
 def _sorted_modules(wanted: Sequence[str | Path]) -> tuple[tuple[str, ...], tuple[Path, ...]]:

@@ -23,6 +23,7 @@ KERNEL_ARGUMENTS = (
     "panic=-1",  # with -no-reboot a panic ends QEMU instead of the patience of the caller
     "oops=panic",
     "no_timer_check",  # else the kernel counts ticks in a delay loop, which a busy host makes it panic over under TCG
+    "tsc=reliable",  # else Linux 7.2 compares clocks between processors as they come up, which may hang (watchdog_check_skew)
     "cryptomgr.notests",  # 0.6 s of self-tests under TCG
     "initcall_blacklist=init_encrypted",  # 0.15 s of key generation for a facility that no guest uses
     "mitigations=off",  # the guest is not an attack surface, and TCG pays for every retpoline
@@ -80,6 +81,7 @@ class Placed:
 class Machine:
     """Everything about a guest but the sockets that lead to it. ``memory`` as QEMU spells sizes (``256M``).
 
+    ``root_port``: each device is behind one, or behind a bridge to a conventional bus if it is to be ``conventional``.
     ``parcel`` is a tar archive that is unpacked in the guest once it runs.
     """
 
@@ -90,6 +92,7 @@ class Machine:
     cpus: int = 1
     viommu: bool = False
     root_port: bool = False
+    conventional: bool = False
     share: Path | None = None
     rootfs: Path | None = None
     parcel: Path | None = None
@@ -118,6 +121,10 @@ class Machine:
                     properties["addr"], bdf = f"{_FIRST_SLOT + number:x}.0", f"00:{_FIRST_SLOT + number:02x}.0"
             result.append(Placed(name, properties, bdf, isinstance(device, VfioUser)))
         return result
+
+    def port(self, number: int) -> str:
+        """What device ``number`` is behind, as ``-device`` takes it."""
+        return pci_bridge(number) if self.conventional else root_port(number)
 
 
 def command_line(
@@ -148,7 +155,7 @@ def command_line(
     line += machine.arguments
     if machine.root_port:
         for number in range(max(1, len(machine.devices))):
-            line += ["-device", root_port(number)]
+            line += ["-device", machine.port(number)]
     for device in machine.placed():
         line += ["-device", device.argument()]
     return line
@@ -162,6 +169,11 @@ def _folder(tag: str, folder: Path, slot: int, readonly: str) -> list[str]:
 def root_port(number: int) -> str:
     """A root port ``rpN``, whose one slot can be plugged while the guest runs."""
     return f"pcie-root-port,id=rp{number},chassis={number + 1},slot={number + 1},addr={_FIRST_SLOT + number:#x}"
+
+
+def pci_bridge(number: int) -> str:
+    """A conventional bridge ``rpN`` in its place: what is behind it has no PCI Express capability."""
+    return f"pci-bridge,id=rp{number},chassis_nr={number + 1},shpc=off,addr={_FIRST_SLOT + number:#x}"
 
 
 def kernel_arguments(machine: Machine) -> str:

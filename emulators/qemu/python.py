@@ -44,7 +44,7 @@ def finish(tree: Path) -> None:
 
 
 TREE = debian.Tree(
-    "python", ("python3", "python3-numpy", "python3-greenlet", "python3-scapy", "python3-typer"),
+    "python", ("python3", "python3-numpy", "python3-greenlet", "python3-scapy", "python3-typer", "libatomic1"),
     without=(  # patterns of tar(1)
         *(f"./usr/lib/python3*/{name}" for name in ("test", "ensurepip", "pydoc_data", "idlelib")),
         f"./{PACKAGES}/*/tests", f"./{PACKAGES}/numpy/f2py", f"./{PACKAGES}/numpy/*_tests.*.so",
@@ -55,7 +55,8 @@ TREE = debian.Tree(
 )  # fmt: skip
 
 TAKE = ("usr/bin/python3", "usr/bin/python", f"{_STDLIB}/**/*.pyc", f"{_STDLIB}/lib-dynload/*.so",
-        f"{PACKAGES}/**/*.pyc", f"{PACKAGES}/**/*.so", f"{PACKAGES}/*-info/*")
+        f"{PACKAGES}/**/*.pyc", f"{PACKAGES}/**/*.so", f"{PACKAGES}/*-info/*",
+        f"{debian.MULTIARCH}/libatomic.so.1*")  # for rings with several producers, which load it by name
 """What the kit takes from the tree; sources are not among it."""
 
 
@@ -76,7 +77,6 @@ def parcel(cache: Cache) -> Path:
                 archive.add(stage, ".", filter=_owned_by_root)
 
     path = cache.entry("parcels", f"{key}.tar", make)
-    path.touch()
     cache.prune("parcels", KEEP)
     return path
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from emulators.qemu import initramfs, kernels, userspace
-from emulators.qemu.cache import remove, say
+from emulators.qemu.cache import say
 from emulators.qemu.lab import Lab
 from regmodel.errors import RegmodelError
 
@@ -38,7 +38,7 @@ def prepare(lab: Lab, *, minimal: bool = False, refresh: bool = False) -> None:
     """Put into the cache what is missing there: all that any guest needs, or with ``minimal`` what a plain one needs."""
     if refresh:
         for kind in ("initramfs", "kernels", "accel", "trees"):
-            remove(lab.cache.root / kind)
+            lab.cache.prune(kind, 0, spared=0)
     say(f"using {lab.qemu}")
     for name in (kernels.DEFAULT,) if minimal else kernels.RELEASES:
         kernel = kernels.get(lab.cache, name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from emulators.qemu import debian, python
+from emulators.qemu import debian, python, selftests
 from emulators.qemu.cache import Cache
 from emulators.qemu.errors import LabError
 
@@ -43,15 +43,18 @@ KITS = {
          *(f"usr/sbin/{name}" for name in ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod"))),
     ),
     "dpdk": Kit(
-        debian.Tree("dpdk", ("dpdk-dev", "librte-net-e1000-25", "librte-bus-pci25", "librte-mempool-ring25",
-                             "coreutils")),
-        ("usr/bin/dpdk-testpmd", "usr/bin/dpdk-proc-info", "usr/libexec/coreutils/libstdbuf.so",
+        debian.Tree("dpdk", ("dpdk-dev", "librte-net-avp25", "librte-net-e1000-25", "librte-net-virtio25",
+                             "librte-net-vmxnet3-25", "librte-bus-pci25", "librte-mempool-ring25", "coreutils",
+                             "util-linux")),
+        ("usr/bin/dpdk-testpmd", "usr/bin/dpdk-proc-info", "usr/libexec/coreutils/libstdbuf.so", "usr/bin/chrt",
          *(f"{debian.MULTIARCH}/dpdk/pmds-25.0/librte_{name}.so*"
-           for name in ("net_e1000", "bus_pci", "bus_vdev", "mempool_ring", "net_ring", "net_null"))),
+           for name in ("net_avp", "net_e1000", "net_virtio", "net_vmxnet3", "net_ring", "net_null", "bus_pci", "bus_vdev",
+                        "mempool_ring"))),
         memory=512,
     ),
     "iperf3": Kit(_GUEST, ("usr/bin/iperf3",)),
     python.KIT: Kit(python.TREE, python.TAKE, memory=512),
+    selftests.KIT: Kit(selftests.TREE, selftests.TAKE, memory=512),
     "tcpdump": Kit(_GUEST, ("usr/bin/tcpdump",)),
 }
 
@@ -100,7 +103,7 @@ def _closure(tree: Path, take: tuple[str, ...]) -> Iterator[Path]:
     seen: set[Path] = set()
     while todo:
         path = todo.pop()
-        if path in seen:
+        if path in seen or (path.is_dir() and not path.is_symlink()):  # a folder comes with what is in it
             continue
         seen.add(path)
         yield path

@@ -179,11 +179,11 @@ class VM:
 
     def dmesg(self) -> str:
         """The guest kernel's log."""
-        return self._raw_run("dmesg").stdout.decode(errors="replace")
+        return self._raw_run("dmesg").check().stdout.decode(errors="replace")
 
     def kernel_warnings(self) -> list[str]:
         """The lines of the kernel's log with which it complains: WARNING, BUG, Tx hang, DMA fault and the like."""
-        return failure.kernel_warnings(self.dmesg())
+        return failure.kernel_warnings(self._raw_run("dmesg -r").check().stdout.decode(errors="replace"))
 
     def console(self) -> str:
         """What the kernel wrote to its console so far."""
@@ -241,7 +241,7 @@ class VM:
         for label, hook in self._hooks.items():
             failure.guarded(hook, folder, label)
         said = [f"(qemu) {line}\n{self.monitor.execute('human-monitor-command', {'command-line': line}, 5)}"
-                for line in ("info status", "info registers", "info pci", "info qtree")]
+                for line in ("info status", "info registers -a", "info pci", "info qtree")]
         (folder / "qemu.txt").write_text("\n".join(said))
         try:
             (folder / "dmesg.txt").write_bytes(self.agent.run("dmesg", 5, grace=2).stdout)

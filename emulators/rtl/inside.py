@@ -173,8 +173,10 @@ async def serve(dut: Any) -> None:
         for line in lines:
             try:
                 reply = {"answer": await perform(block, json.loads(line))}
-            except Exception as error:
+            except (TimeoutError, ValueError) as error:  # what a block does wrong: no answer, unknown bits
                 reply = {"error": str(error)}
+            except Exception as error:  # what is wrong here: a KeyError's text alone says nothing
+                reply = {"error": f"{type(error).__name__}: {error}"}
             if block.seen:
                 reply["seen"] = block.take()
             print(json.dumps(reply), file=lines, flush=True)

@@ -181,6 +181,24 @@ def reserved_stores(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int,
         yield number, f"{line} if ({view.select('wr', view.words[0])}) {found[1]}[{bit}] = w_data[{at}];"
 
 
+# -- locks ---------------------------------------------------------------------------------------------------------------
+
+LOCK = r"^ +if \(wr_\w+.*?( & (~?)(?:\()?((?:before|after)_\w+(?:\[[\d:]+\])?)(?: != (\d+'h)([0-9a-f]+)\))?)"
+
+
+def lock_ignored(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str]]:
+    """A write lands though the lock is shut."""
+    for number, line, found in _matching(LOCK, lines):
+        yield number, line.replace(found[1], "")
+
+
+def wrong_lock(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str]]:
+    """Another value locks."""
+    for number, line, found in _matching(LOCK, lines):
+        other = f"({found[3]} != {found[4]}{int(found[5], 16) ^ 1:x})" if found[4] else f"{'' if found[2] else '~'}{found[3]}"
+        yield number, line.replace(found[1], f" & {other}")
+
+
 # -- causes and addresses ------------------------------------------------------------------------------------------------
 
 
@@ -204,12 +222,12 @@ def off_by_one_word(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int,
 
 
 def neighbour_shown(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str]]:
-    """A read shows the next register instead."""
+    """A read shows the next register instead, unless that is the same in another place."""
     after = [v for v in plan.views if v.offset == view.offset + 4 and v.entry.width == view.entry.width == 32]
     if after and plan.homes(after[0]) and after[0].entry.banked_by is None:
-        for number, line, found in _matching(rf": r_data = .*\br_{view.ident}\b", lines):
-            new = f"r_{plan.homes(after[0])[0].ident}"
-            yield number, line.replace(found[0], re.sub(rf"\br_{view.ident}\b", new, found[0]))
+        other = plan.homes(after[0])[0].ident
+        for number, line, found in _matching(rf": r_data = .*\br_{view.ident}\b", lines) if other != view.ident else ():
+            yield number, line.replace(found[0], re.sub(rf"\br_{view.ident}\b", f"r_{other}", found[0]))
 
 
 def strobes_ignored(plan: Plan, view: View, lines: Lines) -> Iterator[tuple[int, str]]:
@@ -225,6 +243,6 @@ FAULTS: dict[str, Fault] = {
     for fault in (
         wrong_reset, lost_reset, wrong_domain, stuck_bit, lost_field, unlatched, clears_as_store, clears_all, read_keeps,
         pulse_stays, lost_pulse, hidden_shown, reserved_stores, lost_cause, cause_loses, off_by_one_word, neighbour_shown,
-        strobes_ignored,
+        strobes_ignored, lock_ignored, wrong_lock,
     )
 }  # fmt: skip

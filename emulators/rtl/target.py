@@ -59,6 +59,7 @@ class RtlTarget:
         self.abilities = Abilities(
             resets=frozenset(ResetCause),
             ports=True,
+            tells=True,
             clocked=True,
             alone=True,
             sizes=frozenset({1, 2, 4}),

@@ -13,8 +13,10 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
 
 from emulators.loop import Loop, Scheduled, report_once
 from emulators.vfio_user.access import RegionAccess
@@ -108,6 +110,43 @@ class Connection:
         if self._observer is not None:
             self._observer.disconnected(reason)
         self._on_close(reason)
+
+    # -- to another process (``emulators.handover``)
+
+    def freeze(self) -> None:
+        """Look at nothing more that the client sends; it waits in the socket. Raises ``Refused`` when that cannot be now."""
+        try:
+            if self.dma.busy or self._stream.fds or not self._stream.flush():
+                raise Refused(errno.EBUSY, "a conversation is in the middle of something")
+        except OSError as error:
+            raise Refused(error.errno or errno.EIO, f"the connection broke: {error.strerror}") from error
+        self._loop.remove(self._fd)
+
+    def thaw(self) -> None:
+        """Go on after ``freeze``."""
+        self._loop.add(self._fd, self._readable)
+
+    def image(self, fds: list[int]) -> dict[str, object]:
+        """All that another process needs to go on with this conversation; descriptors are added to ``fds`` and stay ours."""
+        stream = self._stream
+        fds.append(self._fd)
+        return {
+            "socket": len(fds) - 1,
+            "received": bytes(stream.view[stream.start : stream.end]).hex(),
+            "session": None if self.session is None else asdict(self.session),
+            "messages": self.messages,
+            "irqs": self.irqs.image(fds),
+            "maps": self.maps.image(fds),
+        }
+
+    def adopt(self, image: Mapping[str, Any], fds: Sequence[int]) -> None:
+        """Go on with the conversation of ``image``, before anything is received. Raises ``Refused``."""
+        if image["session"] is not None:
+            self._agree(Session(**image["session"]))
+        self.messages = list(image["messages"])
+        self.maps.adopt(image["maps"], fds)
+        self.irqs.adopt(image["irqs"]["armed"], bool(image["irqs"]["intx_masked"]), fds)
+        self._stream.resume(bytes.fromhex(image["received"]))
 
     # -- receiving
 
@@ -251,13 +290,16 @@ class Connection:
         if self.session is not None:
             raise Refused(errno.EINVAL, "VERSION has been agreed already")
         session, reply = negotiate(body)
+        self._agree(session)
+        if not self._keep_state:
+            self._function.reset(ResetCause.BUS)
+        return reply
+
+    def _agree(self, session: Session) -> None:
         self.session = session
         self.dma.max_transfer = min(self.dma.max_transfer, session.max_data_xfer_size)
         if session.write_multiple:
             self._handlers[Command.REGION_WRITE_MULTI] = lambda body, fds: self._access.write_multi(body)
-        if not self._keep_state:
-            self._function.reset(ResetCause.BUS)
-        return reply
 
     def _reset(self, body: memoryview, fds: list[int]) -> bytes:
         self.dma.abandon("the device was reset meanwhile")

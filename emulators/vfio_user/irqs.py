@@ -91,6 +91,24 @@ class Irqs:
                     self._act(irq, vector, IrqSetFlags(flags & _ACTION))
         return b""
 
+    def image(self, fds: list[int]) -> dict[str, object]:
+        """All vectors that are armed, for another process; their descriptors are added to ``fds`` and stay ours."""
+        armed = []
+        for (irq, vector), trigger in sorted(self._armed.items()):
+            armed.append([int(irq), vector, len(fds)])
+            fds.append(trigger.fd)
+        return {"armed": armed, "intx_masked": self._intx_masked}
+
+    def adopt(self, armed: Sequence[Sequence[int]], intx_masked: bool, fds: Sequence[int]) -> None:
+        """Take on the vectors of ``image``; ``fds`` stay the caller's. Raises ``Refused``."""
+        for number, vector, which in armed:
+            irq = Irq(number)
+            if vector >= self._counts.get(irq, 0):
+                raise Refused(errno.EINVAL, f"{irq.name} has no vector {vector}")
+            self._arm(irq, vector, [os.dup(fds[which])])
+            if irq is Irq.INTX and intx_masked:
+                self._act(irq, vector, IrqSetFlags.MASK)
+
     def close(self) -> None:
         """Disarm everything and give all descriptors back."""
         with ExitStack() as all_of_them:  # one that fails does not keep the others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TypeAlias
 
@@ -30,6 +30,7 @@ class Maps:
         self.observer = observer
         self._function, self._files, self._messages, self._pid = function, files, messages, pid
         self._ranges: Ranges[GuestMemory] = Ranges()
+        self._flags: dict[int, int] = {}
         self._known_shared: set[tuple[int, int]] = set()
 
     def __len__(self) -> int:
@@ -60,10 +61,27 @@ class Maps:
         except BaseException:
             memory.release()
             raise
+        self._flags[iova] = flags
         if self.observer is not None:
             kind = "messages" if isinstance(memory, MessageMemory) else "file" if memory.view is None else "mapped"
             self.observer.dma_mapped(iova, size, "r" * read + "w" * write, kind)
         return b""
+
+    def image(self, fds: list[int]) -> list[list[int]]:
+        """All maps, for another process: iova, size, flags, number of a descriptor in ``fds`` or -1, offset in its file."""
+        rows = []
+        for start, end, memory in self._ranges:
+            fd, offset = memory.place if isinstance(memory, FileMemory) else (-1, 0)
+            if fd >= 0 and fd not in fds:
+                fds.append(fd)
+            rows.append([start, end - start, self._flags[start], fds.index(fd) if fd >= 0 else -1, offset])
+        return rows
+
+    def adopt(self, rows: Iterable[Sequence[int]], fds: Sequence[int]) -> None:
+        """Take on the maps of ``image``; ``fds`` stay the caller's. Raises ``Refused``."""
+        for iova, size, flags, number, offset in rows:
+            body = wire.DMA_MAP.pack(wire.DMA_MAP.size, flags, offset, iova, size)
+            self.map(memoryview(body), [fds[number]] if number >= 0 else [])
 
     def unmap(self, body: memoryview) -> bytes:
         """DMA_UNMAP: the body of the reply, which repeats the request. Raises ``Refused`` with nothing changed.
@@ -118,6 +136,7 @@ class Maps:
                 all_of_them.callback(self._drop, start, end - start, memory)
 
     def _drop(self, iova: int, size: int, memory: GuestMemory) -> None:
+        self._flags.pop(iova, None)
         try:
             self._function.dma_unmap(iova, size)
         finally:

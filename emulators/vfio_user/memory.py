@@ -60,13 +60,15 @@ class Files:
 
 
 class GuestFile:
-    """One file, mapped whole or kept open, for as long as a range of it is lent."""
+    """One file, mapped whole or else reached through its descriptor, for as long as a range of it is lent.
+
+    The descriptor is kept in either case: another process may be handed it (``emulators.handover``).
+    """
 
     def __init__(self, files: Files, key: tuple[int, int, bool], fd: int, size: int, trust: bool) -> None:
         self.key, self.size, self.users = key, size, 0
         self._files = files
         self.mapping: mmap.mmap | None = None
-        self.fd = -1
         if trust or _cannot_shrink(fd):
             protection = mmap.PROT_READ | (mmap.PROT_WRITE if key[2] else 0)
             try:
@@ -75,11 +77,11 @@ class GuestFile:
                 code = getattr(error, "errno", None) or errno.EINVAL
                 raise Refused(code, f"guest memory cannot be mapped: {error}") from error
         else:
-            self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
             _log.warning(
                 "guest memory (inode %d) is a file that may be truncated at any time: it is read and written through "
                 "its descriptor, slowly; use memory-backend-memfd, or say --trust-memory", key[1],
             )  # fmt: skip
+        self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
 
     def covers(self, end: int) -> bool:
         """Whether the bytes up to ``end`` are reachable; a file may have grown since it was mapped."""
@@ -115,6 +117,8 @@ class FileMemory:
     def __init__(self, file: GuestFile, offset: int, size: int, iova: int) -> None:
         self._file: GuestFile | None = file
         self._offset, self._size, self._iova = offset, size, iova
+        self.place = (file.fd, offset)
+        """The descriptor of the file, which stays this object's, and where in it the range begins."""
         file.users += 1
         whole = file.mapping
         self._view = memoryview(whole)[offset : offset + size] if whole is not None else None

@@ -79,6 +79,11 @@ class MessageDma:
         for at in range(0, len(source), self.max_transfer):
             self._ask(wire.Command.DMA_WRITE, iova + at, len(piece := bytes(source[at : at + self.max_transfer])), piece)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a burst waits for the client."""
+        return bool(self._pending)
+
     def abandon(self, why: str, *, start: int = 0, end: int = 1 << 64, for_good: bool = False) -> None:
         """End what is under way within ``start`` to ``end``: it was unmapped, the device was reset, the client left."""
         for ident, request in list(self._pending.items()):

@@ -7,7 +7,11 @@ is killed and started again may connect before its old connection has been seen 
 from __future__ import annotations
 
 import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from emulators.listening import ListeningSocket
 from emulators.loop import Loop
@@ -67,6 +71,17 @@ class Server:
         self._observer = observer
         if self.connection is not None:
             self.connection.observer = observer
+
+    def adopt(self, image: Mapping[str, Any], fds: Sequence[int]) -> None:
+        """Go on with a client's conversation that another process has handed over (``Connection.image``).
+
+        ``fds`` stay the caller's. The function keeps its state. Raises ``Refused``.
+        """
+        sock = socket.socket(fileno=os.dup(fds[image["socket"]]))
+        self.loop.remove(self._socket.fileno())
+        self.connection = Connection(self.loop, sock, self.function, self._files, self._gone, dma_wire=self._wire)
+        self.connection.observer = self._observer
+        self.connection.adopt(image, fds)
 
     def close(self) -> None:
         """Part from the client, stop listening, remove the socket."""

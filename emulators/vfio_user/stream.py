@@ -77,6 +77,13 @@ class Stream:
         if position == self.end and not self.fds:
             self.start = self.end = 0
 
+    def resume(self, received: bytes) -> None:
+        """Begin with what another process had received and not consumed."""
+        if len(received) > len(self.buffer):
+            self._make_room(len(received) + RECEIVE)
+        self.buffer[: len(received)] = received
+        self.start, self.end = 0, len(received)
+
     def claim_fds(self, position: int) -> tuple[list[int], bool]:
         """The descriptors of the message that ends at ``position``, now the caller's, and whether some were cut off."""
         claimed, excess = [], False

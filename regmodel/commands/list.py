@@ -25,7 +25,7 @@ def list_devices(
         raise UsageError("a card has 1, 2 or 4 ports")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("device", "ids", "what it is", "driven by"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=column != "what it is")
     for name, device in devices().items():
         table.add_row(name, str(device.identity), device.title, ", ".join(device.drivers) or "-")
     console = Console(highlight=False, soft_wrap=True)

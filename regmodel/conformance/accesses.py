@@ -119,7 +119,7 @@ class Observe:
 class Told:
     """Be the hardware: what it was told of accesses to register ``path`` since it was last asked; see ``telling``.
 
-    Only for targets whose hardware side is clocked.
+    Only for targets that tell.
     """
 
     path: str

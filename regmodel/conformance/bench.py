@@ -7,9 +7,10 @@ itself: what it reads is compared here, with everything that is known, and diffe
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from regmodel.access import OnRead, Tie
+from regmodel.access import OnRead, OnWrite, Tie
 from regmodel.catalogue import Description
 from regmodel.conformance.accesses import (
     ConfigRead,
@@ -25,11 +26,12 @@ from regmodel.conformance.accesses import (
     Write,
     telling,
 )
+from regmodel.conformance.locks import Key, Locks, Turn
 from regmodel.conformance.outcomes import Answer, Finding, Wrong
-from regmodel.conformance.places import PUT_BACK, Abilities, Ground, Place
+from regmodel.conformance.places import Abilities, Ground, Place
 from regmodel.conformance.predictor import Predictor
 from regmodel.function import CONFIG_REGION, ResetCause
-from regmodel.registers import Register
+from regmodel.registers import Partial, Register
 
 STRONGEST = (ResetCause.POWER_ON, ResetCause.BUS, ResetCause.FLR)
 MOST_FINDINGS = 8
@@ -54,13 +56,27 @@ class Bench:
     def __init__(self, device: Description, abilities: Abilities) -> None:
         self.device, self.abilities = device, abilities
         self.ground = Ground(device, abilities)
-        self.predictor = Predictor(self.ground.files, self.ground.conduct, abilities.alone)
+        self.locks = Locks(self.ground)
+        self._holding = frozenset(self.locks.holders.values())
+        """Registers with a key."""
+        self._touched = {*self._holding}
+        """Those that may not be as a reset leaves them."""
+        widest = max(abilities.sizes)
+        self.predictor = Predictor(self.ground.files, self.ground.conduct, abilities.alone, widest)
         self.sheet = Sheet()
         self._after = ""
 
+    @cached_property
+    def unhindered(self) -> Bench:
+        """The same with nobody between target and device. Nothing is asked of it but what could be judged then."""
+        return Bench(self.device, replace(self.abilities, virtualised={}, raw_config=True))
+
     def new_sheet(self) -> Sheet:
-        """A check begins."""
+        """A check begins. Of what hardware was told nothing is kept where nobody asks."""
         self.sheet = Sheet()
+        if not self.abilities.tells:
+            for file in self.predictor.files.values():
+                file.oracle.events.clear()
         return self.sheet
 
     # -- accesses
@@ -84,6 +100,8 @@ class Bench:
             yield from self.write_at(file, offset + size // 2, size // 2, value >> 4 * size)
             return
         place = self.ground.at(file, offset)
+        if self.locks.holders:
+            self._touched |= {self.locks.holders.get((file, byte), "") for byte in range(offset, offset + size)}
         self._after = f"writing {value:#x} to {self._name(place, file, offset, size)}"
         yield ConfigWrite(offset, size, value) if file == CONFIG_REGION else Write(file, offset, size, value)
         for effect in self.predictor.write(file, offset, size, value):
@@ -104,18 +122,95 @@ class Bench:
         """Write a whole register as told, held bits included."""
         yield from self.write_at(place.file, place.offset, place.size, value)
 
+    def put_back(self, place: Place) -> Steps[None]:
+        """Give a register the value again that it has after a reset, as far as writing does that."""
+        if place.stores:
+            yield from self.write_unlocked(place, place.reset)
+
+    # -- locks
+
+    def write_unlocked(self, place: Place, value: int) -> Steps[None]:
+        """Write a whole register that nothing locks, at first."""
+        yield from self.unlock(place)
+        yield from self.write(place, value)
+
+    def unlock(self, *places: Place, reset: bool = True) -> Steps[None]:
+        """Open the locks of these registers: by writes, by hardware, or else by a reset, as far as anything opens them.
+
+        One that is open for certain is left alone. A reset, which puts back other things as well and selects another
+        instance of a bank, may be left out.
+        """
+        keys = [key for place in places for key in self.locks.of(place)]
+        ways = {key: self.locks.opening(key) for key in keys if not self._is_open(key)}
+        stuck = [key for key in ways if ways[key] is None and not self._drives(key) and key.holder.path in self._touched]
+        if reset and any(self.locks.reset_opens(key) for key in stuck):
+            yield from self.start()
+        for key in ways:
+            if self._is_open(key):
+                continue
+            if ways[key] is None and self._drives(key):
+                yield from self.turn(key, key.others[0])
+            for turn in ways[key] or ():
+                yield from self._turn(turn)
+
+    def turn(self, key: Key, to: int) -> Steps[None]:
+        """Have a key hold ``to``; see ``turns``."""
+        turns = self.locks.turning(key, to)
+        if turns is None and self._drives(key):
+            yield from self.drive(key.holder, to << key.field.lsb, key.field.mask)
+        for turn in turns or ():
+            yield from self._turn(turn)
+
+    def _turn(self, turn: Turn) -> Steps[None]:
+        """One write for a key. What is beside it stays as it is; write-once bits do if the key's byte can be written alone."""
+        view, others = turn.view, ~turn.mask
+        word = self._unmoved(view) & others | turn.bits
+        byte = next((at for at in range(view.size) if not turn.mask & ~(0xFF << 8 * at)), None)
+        lanes = 1 in self.abilities.writes and self.ground.files[view.file].policy.partial is Partial.LANES
+        if byte is not None and lanes and view.bits(OnWrite.ONCE) & others:
+            yield from self.write_at(view.file, view.offset + byte, 1, view.legal(word) >> 8 * byte & 0xFF)
+        else:
+            yield from self.write(view, word)
+
+    def _unmoved(self, view: Place) -> int:
+        """What changes nothing where it is written; write-once bits as they are, which still counts as writing them."""
+        file = self.predictor.files[view.file]
+        word = 0
+        for at, bit, access in file.oracle.met(view.offset, view.size):
+            match access.onwrite:
+                case OnWrite.STORE | OnWrite.ONCE:
+                    value = file.oracle.bits.get(bit, 0) if file.predicted(bit) else view.reset >> at & 1
+                case _:
+                    value = access.onwrite is OnWrite.ZERO_CLEARS
+            word |= value << at
+        return word
+
+    def _is_open(self, key: Key) -> bool:
+        """For certain, and without having asked the device."""
+        file = self.predictor.files[key.holder.file]
+        held = file.predict(key.holder.offset, key.holder.size, key.field.mask)
+        return held is not None and key.field.of(held) != key.value
+
+    def turns(self, key: Key, to: int) -> bool:
+        """There is a way to have a key hold ``to``."""
+        return self.locks.turning(key, to) is not None or self._drives(key)
+
+    def _drives(self, key: Key) -> bool:
+        return self.abilities.ports and key.field.access.hardware
+
     def reset(self, cause: ResetCause) -> Steps[None]:
         """Reset the function; what the target puts back is not relied on."""
         self._after = f"a reset ({cause.value})"
         yield Reset(cause)
         self.predictor.reset(cause)
-        self.predictor.forget(PUT_BACK)
+        self.predictor.forget(self.abilities.put_back)
 
     def start(self) -> Steps[None]:
         """Bring the device where a test begins: the strongest reset that the target has."""
         cause = next((c for c in STRONGEST if c in self.abilities.resets), None)
         if cause is not None:
             yield from self.reset(cause)
+            self._touched.clear()
 
     def reset_through(self, place: Place, value: int, seconds: float) -> Steps[None]:
         """Reset the function by a write to configuration space, and put nothing back: BARs do not answer."""
@@ -141,6 +236,7 @@ class Bench:
     def drive(self, place: Place, value: int, mask: int | None = None) -> Steps[None]:
         """Store bits as hardware does."""
         mask = place.full if mask is None else mask
+        self._touched |= {place.path} & self._holding
         self._after = f"hardware set {place.path} to {value:#x}"
         yield Drive(place.path, value & mask, mask)
         self.predictor.files[place.file].drive(place.offset, place.size, value, mask)

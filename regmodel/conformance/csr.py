@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from regmodel.conformance.accesses import Steps
 from regmodel.conformance.bench import Bench
-from regmodel.conformance.checks import Check, Checks, Skip, Test, closed, sweep
+from regmodel.conformance.checks import Check, Checks, Skip, Test, closed, locked_out, notes_on, sweep
 from regmodel.conformance.excite import dirty
 from regmodel.conformance.places import Place
 from regmodel.registers import Kind
@@ -35,7 +35,7 @@ def _on_each(
 
     def checks(bench: Bench) -> Checks:
         for place in bench.ground.registers():
-            if skip := closed(bench, test, place):
+            if skip := closed(bench, test, place) or locked_out(bench, place):
                 yield skip
             elif place.held and not place.writable:
                 yield Skip(place.path, "; ".join(place.notes))
@@ -45,17 +45,16 @@ def _on_each(
 
                 def steps(place: Place = place) -> Steps[None]:
                     yield from exercise(bench, place)
-                    if place.stores:
-                        yield from bench.write(place, place.reset)
+                    yield from bench.put_back(place)
 
-                yield Check(place.path, steps, place.notes)
+                yield Check(place.path, steps, notes_on(bench, place))
 
     return checks
 
 
 def _patterns(bench: Bench, place: Place) -> Steps[None]:
     for pattern in PATTERNS:
-        yield from bench.write(place, pattern)
+        yield from bench.write_unlocked(place, pattern)
         yield from bench.read(place)
 
 
@@ -63,7 +62,7 @@ def _each_bit(bench: Bench, place: Place) -> Steps[None]:
     """A one through zeros, then a zero through ones."""
     for ground in (0, place.full):
         for bit in range(8 * place.size):
-            yield from bench.write(place, ground ^ 1 << bit)
+            yield from bench.write_unlocked(place, ground ^ 1 << bit)
             yield from bench.read(place)
 
 
@@ -74,13 +73,16 @@ def unlike(index: int, size: int) -> int:
 
 
 def aliasing(bench: Bench) -> Checks:
-    """Give every register a value of its own, upwards and downwards in address, and read all of them."""
+    """Give every register a value of its own, upwards and downwards in address (keys last), and read all of them."""
     places = [p for p in bench.ground.registers() if not closed(bench, "csr_aliasing", p)]
     stored = [p for p in places if p.writable and p.stores and p.entry.kind is Kind.PLAIN]
 
+    number = {place.path: index for index, place in enumerate(stored)}
+
     def fill(order: list[Place], flip: int) -> Steps[None]:
-        for place in order:
-            yield from bench.write(place, unlike(stored.index(place), place.size) ^ flip)
+        yield from bench.unlock(*order)
+        for place in bench.locks.in_order(order):
+            yield from bench.write(place, unlike(number[place.path], place.size) ^ flip)
 
     yield from sweep(bench, "csr_aliasing", lambda: fill(stored, 0))
     yield from sweep(bench, "csr_aliasing", lambda: fill(stored[::-1], -1))

@@ -41,12 +41,11 @@ def _both_ways(bench: Bench, place: Place, hardware: int) -> Steps[None]:
             yield from bench.read(place)
             yield from bench.observe(place)
         for written in (pattern, ~pattern):
-            yield from bench.write(place, written)
+            yield from bench.write_unlocked(place, written)
             yield from bench.observe(place)
     if hardware:
         yield from bench.drive(place, place.reset, hardware)
-    if place.stores:
-        yield from bench.write(place, place.reset)
+    yield from bench.put_back(place)
 
 
 TESTS = (Test("csr_backdoor", "software reads what hardware stores, and hardware sees what software stores", backdoor),)

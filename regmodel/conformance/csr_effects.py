@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 from regmodel.access import OnRead, OnWrite
 from regmodel.conformance.accesses import Steps
 from regmodel.conformance.bench import Bench
-from regmodel.conformance.checks import Check, Checks, Skip, Test, closed, sweep
-from regmodel.conformance.excite import Exciter, dirty
+from regmodel.conformance.checks import Check, Checks, Skip, Test, closed, locked_out, sweep
+from regmodel.conformance.csr_locks import locking, turnable
+from regmodel.conformance.excite import Exciter, dirty, unlocked_after
 from regmodel.conformance.places import Place
 from regmodel.function import ResetCause
 from regmodel.registers import Kind
@@ -24,22 +26,30 @@ def side_effects(bench: Bench) -> Checks:
     for place in bench.ground.registers():
         changing, reading = place.bits(*CHANGING), place.bits(OnRead.CLEAR, OnRead.SET)
         acting = [(m, e) for m, e in bench.predictor.effects.get((place.file, place.name), ())]
-        if skip := closed(bench, "csr_side_effects", place):
+        if skip := closed(bench, "csr_side_effects", place) or locked_out(bench, place):
             yield skip
         elif place.register.banked_by is not None:
-            yield Check(place.path, partial(_banked, bench, place))
+            yield Check(place.path, partial(_in_turn, partial(_banked, bench, place), partial(locking, bench, place)))
         elif bench.ground.doorbell(place):
             yield Check(place.path, partial(_event, bench, place))
+        elif not (changing or reading or acting) and turnable(bench, place):
+            yield Check(place.path, partial(locking, bench, place))
         elif not (changing or reading or acting):
             yield Skip(place.path, "accesses of it have no side effects")
         elif (reading or place.bits(OnWrite.ONE_CLEARS, OnWrite.ZERO_CLEARS)) and not Exciter(bench, place).possible:
             yield Skip(place.path, "only hardware sets its bits, and the target has no hardware-side ports")
         else:
-            yield Check(place.path, partial(_provoke, bench, place))
+            yield Check(place.path, partial(_in_turn, partial(_provoke, bench, place), partial(locking, bench, place)))
+
+
+def _in_turn(*parts: Callable[[], Steps[None]]) -> Steps[None]:
+    for part in parts:
+        yield from part()
 
 
 def _provoke(bench: Bench, place: Place) -> Steps[None]:
     """Every way in which a side effect could be missing, in both states of the bits, seen through every view of them."""
+    yield from bench.unlock(place)
     exciter = Exciter(bench, place)
     views = (place, *(p for p in exciter.same if p.register.of is None or p.entry.kind is Kind.ALIAS))
 
@@ -52,14 +62,14 @@ def _provoke(bench: Bench, place: Place) -> Steps[None]:
     yield from look()
     for value in (0, place.full):
         for begin in (exciter.ones, exciter.zeros):
-            yield from begin()
+            yield from unlocked_after(bench, place, begin)
             yield from bench.write(place, value)
             yield from look()
     interesting = place.bits(*CHANGING) | place.bits(OnRead.CLEAR, OnRead.SET)
     for bit in range(8 * place.size):
         if interesting >> bit & 1:
             for begin in (exciter.ones, exciter.zeros):
-                yield from begin()
+                yield from unlocked_after(bench, place, begin)
                 yield from bench.write(place, 1 << bit)
                 yield from look()
                 yield from bench.write(place, 1 << bit)
@@ -69,8 +79,10 @@ def _provoke(bench: Bench, place: Place) -> Steps[None]:
             yield from bench.act(place, place.rest | mask)
             yield from bench.read(place)
     if bench.abilities.resets and place.bits(OnWrite.ONCE):
-        for value in (0, place.full):
+        for value, opens in product((0, place.full), (False, True) if bench.locks.of(place) else (False,)):
             yield from bench.start()
+            if opens:
+                yield from bench.unlock(place)
             yield from bench.write(place, value)
             yield from bench.write(place, ~value)
             yield from bench.read(place)
@@ -90,15 +102,26 @@ def _banked(bench: Bench, place: Place) -> Steps[None]:
     assert place.register.banked_by is not None
     select, count = place.register.banked_by
     index = next(p for p in bench.ground.registers(place.file) if p.name == select)
-    beyond = [count] if count <= index.writable and index.legal(count) == count else []
+    beyond = [count] if beyond_bank(bench, place) is not None else []
+    yield from bench.unlock(place)
     for flip in (0, -1):
         for i in (*range(count), *beyond):
             yield from bench.write(index, i)
+            yield from bench.unlock(place, reset=False)
             yield from bench.write(place, (0x1111111111111111 * (i + 1)) ^ flip)
         for i in (*range(count), *beyond):
             yield from bench.write(index, i)
             yield from bench.read(place)
     yield from bench.write(index, index.reset)
+
+
+def beyond_bank(bench: Bench, place: Place) -> tuple[Place, int] | None:
+    """What selects an instance of a banked register, and a number of none that it can hold; None if there is no such."""
+    if place.register.banked_by is None:
+        return None
+    select, count = place.register.banked_by
+    index = next(p for p in bench.ground.registers(place.file) if p.name == select)
+    return (index, count) if count <= index.writable and index.legal(count) == count else None
 
 
 # -- reset domains
@@ -163,7 +186,7 @@ def _walk(bench: Bench, place: Place) -> Steps[None]:
 
 
 TESTS = (
-    Test("csr_side_effects", "clearing, setting, pulses and write-once bits do what they should, once", side_effects),
+    Test("csr_side_effects", "clearing, setting, pulses, write-once bits and locks do what they should, once", side_effects),
     Test("reset_domains", "each reset reaches what it should and leaves the rest", reset_domains),
     Test("mem_walk", "windows are memory", mem_walk),
 )

@@ -1,4 +1,4 @@
-"""Tests of a register block with a clock: it tells hardware of accesses, and hardware may act in the clock of one.
+"""Tests of what passes between a register block and its hardware: what it is told, and who wins in one clock.
 
 What hardware is told is the write strobe of a register, the ones written to its pulses, the data of a doorbell, and reads
 that clear. Who wins when both change a bit at once is ``Access.tie`` of the bit.
@@ -13,26 +13,28 @@ from regmodel.access import OnWrite
 from regmodel.conformance.accesses import Steps
 from regmodel.conformance.bench import Bench
 from regmodel.conformance.checks import Check, Checks, Skip, Test, closed
-from regmodel.conformance.csr_odd import legal
-from regmodel.conformance.excite import Exciter
+from regmodel.conformance.csr_effects import beyond_bank
+from regmodel.conformance.csr_odd import left_alone, legal
+from regmodel.conformance.excite import Exciter, unlocked_after
 from regmodel.conformance.outcomes import Outcome
 from regmodel.conformance.places import Place
 from regmodel.registers import Kind
 
-NOT_CLOCKED = "the target does not say what hardware is told, nor in which clock"
+NOT_TOLD = "the target does not say what hardware is told"
+NOT_CLOCKED = "hardware cannot act in the clock of an access on this target"
 EACH = 2
 """How often each tie is tried: hardware stores values one time, and sets and clears bits the other."""
 
 
-def _on_each(test: str, make: Callable[[Bench, Place], Check | Skip]) -> Callable[[Bench], Checks]:
-    """One check per register, on a target that is clocked."""
+def _on_each(test: str, make: Callable[[Bench, Place], Check | Skip], able: str, unable: str) -> Callable[[Bench], Checks]:
+    """One check per register, on a target that is ``able``, by the name of one of its abilities."""
 
     def checks(bench: Bench) -> Checks:
         for place in bench.ground.registers():
             if skip := closed(bench, test, place):
                 yield skip
-            elif not bench.abilities.clocked:
-                yield Skip(place.path, NOT_CLOCKED, Outcome.NOT_APPLICABLE)
+            elif not getattr(bench.abilities, able):
+                yield Skip(place.path, unable, Outcome.NOT_APPLICABLE)
             else:
                 yield make(bench, place)
 
@@ -49,6 +51,7 @@ def _telling(bench: Bench, place: Place) -> Check | Skip:
 def _listen(bench: Bench, place: Place) -> Steps[None]:
     """Every access of one register is told, once; narrow ones by the policy; and nothing of any other register."""
     everybody = bench.ground.registers(place.file)
+    yield from bench.unlock(place)
     for other in everybody:
         yield from bench.told(other, compare=False)
     yield from bench.read(place)
@@ -65,12 +68,21 @@ def _listen(bench: Bench, place: Place) -> Steps[None]:
         yield from bench.told(place)
     for size in sorted(s for s in bench.abilities.writes if s < place.size):
         for offset in range(place.offset, place.offset + place.size, size):
-            ones = legal(bench, place.file, offset, size, -1)
-            if ones is not None:
-                yield from bench.write_at(place.file, offset, size, ones)
+            if not left_alone(bench, place.file, offset, size):
+                yield from bench.write_at(place.file, offset, size, legal(bench, place.file, offset, size, -1))
                 yield from bench.told(place)
+    for key in bench.locks.of(place):
+        yield from bench.turn(key, key.value)
+        yield from bench.write(place, key.within(place, place.full, key.value))
+        yield from bench.told(place)
+    if (beyond := beyond_bank(bench, place)) is not None:
+        index, number = beyond
+        yield from bench.write(index, number)
+        yield from bench.write(place, place.full)
+        yield from bench.told(place)
+        yield from bench.write(index, index.reset)
     if place.stores:
-        yield from bench.write(place, place.reset)
+        yield from bench.put_back(place)
         yield from bench.told(place)
     for other in everybody:
         yield from bench.told(other)
@@ -99,15 +111,17 @@ def _both(bench: Bench, place: Place, exciter: Exciter, hardware: int) -> Steps[
         for value in (owner.full, 0, 0x5A5A5A5A5A5A5A5A & owner.full):
             for written in (None, 0, place.full) if place.writable else (None,):
                 for _ in range(EACH):
-                    yield from begin()
+                    yield from unlocked_after(bench, place, begin)
                     yield from bench.tie(place, written, owner, value, hardware)
                     yield from bench.observe(owner)
     yield from bench.drive(owner, owner.reset, hardware)
-    if place.stores:
-        yield from bench.write(place, place.reset)
+    yield from bench.put_back(place)
 
+
+told = _on_each("csr_told", _telling, "tells", NOT_TOLD)
+ties = _on_each("csr_ties", _tying, "clocked", NOT_CLOCKED)
 
 TESTS = (
-    Test("csr_told", "hardware is told of writes, pulses, data and reads that clear, once", _on_each("csr_told", _telling)),
-    Test("csr_ties", "when hardware acts in the clock of an access, the right one wins", _on_each("csr_ties", _tying)),
+    Test("csr_told", "hardware is told of writes, pulses, data and reads that clear, once", told),
+    Test("csr_ties", "when hardware acts in the clock of an access, the right one wins", ties),
 )

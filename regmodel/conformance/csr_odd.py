@@ -11,11 +11,16 @@ from regmodel.conformance.checks import Check, Checks, Skip, Test, closed
 from regmodel.conformance.outcomes import Outcome
 from regmodel.conformance.places import Place
 from regmodel.function import CONFIG_REGION
+from regmodel.registers import Register, Window
 
 Spots: TypeAlias = list[tuple[int, int]]
 """Accesses by (offset, size), in bytes."""
 LANES = 0xA5C3965A3CE17887
 """No two bytes of it are alike, and none is like its inverse in another place."""
+EDGE = 8
+"""Bytes at the beginning and at the end of memory."""
+MOST_EMPTY = 1 << 14
+"""Words of nothing that are read: all in a BAR of 64 KiB, of a larger one so many, evenly spread, beside the edges."""
 
 
 def _fits(bench: Bench, place: Place, offset: int, size: int, sizes: frozenset[int]) -> bool:
@@ -23,6 +28,8 @@ def _fits(bench: Bench, place: Place, offset: int, size: int, sizes: frozenset[i
     if place.file == CONFIG_REGION:
         return size <= 4 and not offset % size
     if size not in sizes or (offset % size and not bench.abilities.unaligned):
+        return False
+    if size > 4 and place.file in bench.ground.ports:
         return False
     return offset >= 0 and offset + size <= bench.ground.files[place.file].size
 
@@ -36,11 +43,14 @@ def _met(bench: Bench, file: int, offset: int, size: int) -> list[Place]:
     return found
 
 
-def legal(bench: Bench, file: int, offset: int, size: int, value: int) -> int | None:
-    """``value`` with the held bits of all registers it would reach as after reset; None if one must not be written."""
+def left_alone(bench: Bench, file: int, offset: int, size: int) -> bool:
+    """The access would reach something that the test that runs must not touch."""
+    return any(bench.ground.barred(place) for place in _met(bench, file, offset, size))
+
+
+def legal(bench: Bench, file: int, offset: int, size: int, value: int) -> int:
+    """``value`` with the held bits of all registers it would reach as after reset."""
     for place in _met(bench, file, offset, size):
-        if bench.ground.virtual(place):
-            return None
         shift = 8 * (place.offset - offset)
         held, rest = (v << shift if shift >= 0 else v >> -shift for v in (place.held, place.rest))
         value = value & ~held | rest & held
@@ -48,16 +58,22 @@ def legal(bench: Bench, file: int, offset: int, size: int, value: int) -> int | 
 
 
 def _odd_accesses(bench: Bench, place: Place, sizes: frozenset[int]) -> Iterator[tuple[int, int]]:
-    """Every (offset, size) that touches the place and is not exactly it."""
+    """Every (offset, size) that touches the place, is not exactly it, and touches nothing that is left alone; of memory, those
+    at its beginning and its end.
+    """
+    first, end = place.offset, place.offset + place.size
+    memory = isinstance(place.entry, Window)
     for size in (1, 2, 4, 8):
-        for offset in range(place.offset - size + 1, place.offset + place.size):
-            if (offset, size) != (place.offset, place.size) and _fits(bench, place, offset, size, sizes):
+        begin, middle = first - size + 1, first + EDGE if memory else end
+        for offset in (*range(begin, min(middle, end)), *range(max(middle, end - EDGE), end)):
+            odd = (memory or (offset, size) != (first, place.size)) and _fits(bench, place, offset, size, sizes)
+            if odd and not left_alone(bench, place.file, offset, size):
                 yield offset, size
 
 
 def access_width(bench: Bench) -> Checks:
-    """Each register in every width and at every alignment that the target can carry, by its policy."""
-    for place in bench.ground.registers():
+    """Registers and the edges of memory in every width and at every alignment that the target can carry, by the policy."""
+    for place in bench.ground.places:
         if skip := closed(bench, "csr_access_width", place):
             yield skip
             continue
@@ -68,23 +84,37 @@ def access_width(bench: Bench) -> Checks:
             continue
 
         def steps(place: Place = place, reads: Spots = reads, writes: Spots = writes) -> Steps[None]:
-            if place.writable:
-                yield from bench.write(place, LANES)
+            yield from _fill(bench, place, writes)
             for offset, size in reads:
                 yield from bench.read_at(place.file, offset, size)
             for offset, size in writes:
-                value = legal(bench, place.file, offset, size, ~LANES)
-                if value is not None:
-                    yield from bench.write_at(place.file, offset, size, value)
-                    yield from bench.read(place)
-                    if place.writable:
-                        yield from bench.write(place, LANES)
+                yield from bench.write_at(place.file, offset, size, legal(bench, place.file, offset, size, ~LANES))
+                for at, width in _near(place, offset, size):
+                    yield from bench.read_at(place.file, at, width)
+                yield from _fill(bench, place, [(offset, size)])
             touched = {p for offset, size in writes for p in _met(bench, place.file, offset, size)}
-            for other in sorted(touched, key=lambda p: p.offset):
-                if other.stores and other.writable and not bench.ground.virtual(other):
-                    yield from bench.write_at(other.file, other.offset, other.size, other.legal(other.reset))
+            for other in bench.locks.in_order(sorted(touched, key=lambda p: p.offset)):
+                if isinstance(other.entry, Register) and other.writable and not bench.ground.barred(other):
+                    yield from bench.put_back(other)
 
         yield Check(place.path, steps, place.notes)
+
+
+def _near(place: Place, offset: int, size: int) -> Spots:
+    """The accesses that show what one to ``offset`` did: the register, or the words (bytes) of memory that it met."""
+    return [(at, width) for at, width in place.units if len(place.units) == 1 or offset - width < at < offset + size]
+
+
+def _fill(bench: Bench, place: Place, spots: Spots) -> Steps[None]:
+    """Give the register, or the memory at ``spots``, a value in which no two bytes are alike."""
+    if not place.writable:
+        return
+    if isinstance(place.entry, Register):
+        yield from bench.write_unlocked(place, LANES)
+        return
+    near = {unit for offset, size in spots for unit in _near(place, offset, size)}
+    for at, width in sorted(near):
+        yield from bench.write_at(place.file, at, width, LANES >> 8 * (at % 4) & (1 << 8 * width) - 1)
 
 
 def reserved(bench: Bench) -> Checks:
@@ -99,10 +129,9 @@ def reserved(bench: Bench) -> Checks:
 
             def steps(place: Place = place, mask: int = mask) -> Steps[None]:
                 for value in (place.reset ^ mask, place.reset | mask, place.reset & ~mask):
-                    yield from bench.write(place, value)
+                    yield from bench.write_unlocked(place, value)
                     yield from bench.read(place)
-                if place.stores:
-                    yield from bench.write(place, place.reset)
+                yield from bench.put_back(place)
 
             yield Check(place.path, steps)
     for file in bench.ground.files:
@@ -111,21 +140,23 @@ def reserved(bench: Bench) -> Checks:
 
 def _holes(bench: Bench, file: int) -> Checks:
     """Where nothing stands nothing answers, and writing there changes no register."""
-    size, place_at = bench.ground.files[file].size, bench.ground.at
-    empty = [at for at in range(0, size - size % 4, 4) if all(place_at(file, at + byte) is None for byte in range(4))]
+    words = range(0, bench.ground.files[file].size // 4 * 4, 4)
+    sampled = words[:: -(-len(words) // MOST_EMPTY) or 1]
+    asked = [at for at in sorted({*_edges(bench, file, words), *sampled}) if _is_empty(bench, file, at)]
+    edges = [at for at in _edges(bench, file, words) if _is_empty(bench, file, at)]
     name = "config.(nothing)" if file == CONFIG_REGION else f"bar{file}.(nothing)"
     virtual = bench.abilities.virtualised
     if file == CONFIG_REGION and "CONFIG" in virtual:
         yield Skip(name, virtual["CONFIG"], Outcome.VIRTUALISED)
     elif file == getattr(bench.device, "msix_bar", None) and "MSIX_TABLE" in virtual:
         yield Skip(name, virtual["MSIX_TABLE"], Outcome.VIRTUALISED)
-    elif empty:
-        beside = [p for p in bench.ground.registers(file) if not bench.ground.virtual(p)]
+    elif asked:
+        beside = [p for p in bench.ground.registers(file) if not bench.ground.barred(p)]
 
         def steps() -> Steps[None]:
-            for at in empty:
+            for at in asked:
                 yield from bench.read_at(file, at, 4)
-            for at in _edges(empty):
+            for at in edges:
                 yield from bench.write_at(file, at, 4, 0xFFFFFFFF)
                 yield from bench.read_at(file, at, 4)
             for place in beside:
@@ -134,12 +165,19 @@ def _holes(bench: Bench, file: int) -> Checks:
         yield Check(name, steps)
 
 
-def _edges(empty: list[int]) -> list[int]:
-    """The words of holes that a decoder would get wrong: beside a register, and one address line away from one."""
-    known = set(empty)
-    taken = [at for at in range(0, max(empty) + 4, 4) if at not in known]
-    lines = [1 << bit for bit in range(2, max(empty).bit_length())]
-    return sorted({at ^ line for at in taken for line in lines} & known)
+def _is_empty(bench: Bench, file: int, at: int) -> bool:
+    return all(bench.ground.at(file, at + byte) is None for byte in range(4))
+
+
+def _edges(bench: Bench, file: int, words: range) -> list[int]:
+    """The words that a decoder would get wrong: beside a register or memory, and one address line away from one."""
+    taken: set[int] = set()
+    for place in bench.ground.places:
+        if place.file == file:
+            first, last = place.offset & ~3, place.offset + place.size - 1 & ~3
+            taken |= {first, last} | (set(range(first, last, 4)) if isinstance(place.entry, Register) else set())
+    lines = [1 << bit for bit in range(2, words[-1].bit_length())] if words else []
+    return sorted({at ^ line for at in taken for line in lines if at ^ line in words})
 
 
 TESTS = (

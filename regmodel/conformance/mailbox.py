@@ -12,7 +12,7 @@ from typing import Any
 
 from regmodel.catalogue import Mailbox, Message
 from regmodel.conduct import Exchange, Talk
-from regmodel.conformance.accesses import Now, Read, ResetPeer, Steps, Wait, Write
+from regmodel.conformance.accesses import ConformanceError, Now, Read, ResetPeer, Steps, Wait, Write
 from regmodel.conformance.bench import STRONGEST, Bench
 from regmodel.conformance.checks import Checks, Test
 from regmodel.conformance.live import Live, live, not_applicable
@@ -281,16 +281,18 @@ def _ownership(box: Box) -> Steps[None]:
 
 
 def _exclusion(box: Box) -> Steps[None]:
-    """A request made without giving the memory away is not read before that. The peer waits, but not for long."""
+    """A request made without giving the memory away is not read before that. The peer waits, but not for long: who was too
+    slow gives the memory back sooner the next time.
+    """
     talk = box.talk
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
         if not (yield from box.own()):
             return
         yield from box.forget()
         yield from box.fill(box.request(talk.opening))
         began = yield Now()
         yield from box.say(**{talk.own: 1, talk.request: 1})
-        yield Wait(talk.patience / 4)
+        yield Wait(talk.patience / 4 / 2**attempt)
         seen = yield from box.seen()
         yield from box.say(**{talk.own: 0})
         kept = ((yield Now()) - began) / 1e6
@@ -300,10 +302,12 @@ def _exclusion(box: Box) -> Steps[None]:
         if (yield from box.arrives(talk.taken)):
             box.live.claim((yield from box.arrives(talk.arrived)), "no answer after the memory was given back")
             return
-        if kept < talk.patience:
-            break
+        late = kept >= talk.patience
+        if not box.live.claim(late, f"the peer does not take what was given back to it after {kept * 1e3:.1f} ms"):
+            return
         yield from box.settle()  # we were too slow for the peer, which has given up
-    box.live.claim(False, "the peer does not take the memory that was given back to it")
+    waits = f"{talk.patience * 1e3:g} ms"
+    raise ConformanceError(f"a peer waits {waits} for memory that we keep; {TRIES} times the judge kept it longer")
 
 
 def edges(bench: Bench) -> Checks:

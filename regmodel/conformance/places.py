@@ -10,16 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 from regmodel.access import OnRead, OnWrite
 from regmodel.catalogue import Description, Device
-from regmodel.conduct import Conduct, Effect, Held, base_of, find_field
-from regmodel.function import CONFIG_REGION, ResetCause
+from regmodel.conduct import Conduct, Effect, Held, find_field, knows
+from regmodel.function import CONFIG_REGION, RegionKind, ResetCause
 from regmodel.registers import Bar, Entry, Kind, Register, Window
 
 ACCESS_SIZES = frozenset({1, 2, 4, 8})
 PUT_BACK = ("command", *(f"bar{i}" for i in range(6)), "expansion_rom", "interrupt_line")
 """Registers of configuration space that whoever resets a function writes again, so that its BARs answer."""
+
+QUIET = ("aer_header_log",)
+"""What hardware may change in any function, and does when an error occurs: none does while a function is tested."""
+
+MOST_UNITS = 1024
+"""Accesses by which memory is covered."""
 
 DECODING = 3
 """COMMAND while a function is tested: I/O and memory BARs answer, and it may not issue DMA."""
@@ -33,8 +40,10 @@ class Abilities:
     """The causes that ``Reset`` takes."""
     ports: bool = False
     """It takes ``Drive`` and ``Observe``."""
+    tells: bool = False
+    """It takes ``Told``: its hardware side hears of accesses."""
     clocked: bool = False
-    """It takes ``Told`` and ``During``: its hardware side hears of accesses, and may act in the clock of one."""
+    """It takes ``During``: its hardware side may act in the clock of an access."""
     interrupts: bool = False
     """It takes ``Listen`` and ``Fired``."""
     memory: bool = False
@@ -63,6 +72,19 @@ class Abilities:
     virtualised: Mapping[str, str] = field(default_factory=dict)
     """What somebody else answers, and who: keys are CONFIG, BARS, COMMAND, MSI, MSIX_TABLE."""
 
+    @classmethod
+    def all(cls) -> Self:
+        """Those of a target that can do everything."""
+        return cls(
+            frozenset(ResetCause), ports=True, tells=True, clocked=True, interrupts=True, memory=True, peer=True,
+            peer_resets=True, wire=True, unaligned=True,
+        )  # fmt: skip
+
+    @property
+    def put_back(self) -> tuple[str, ...]:
+        """Registers that are written again behind a reset. Who has configuration space to himself needs COMMAND only."""
+        return PUT_BACK[:1] if self.raw_config and not self.bars else PUT_BACK
+
     @property
     def writes(self) -> frozenset[int]:
         """Bytes of a write that it can carry to a BAR."""
@@ -86,26 +108,39 @@ class Place:
     rest: int
     """What the register holds between tests: its reset value, but for what keeps BARs answering."""
 
-    @property
+    @cached_property
     def size(self) -> int:
         return int(self.entry.size)
 
-    @property
+    @cached_property
     def full(self) -> int:
         return (1 << 8 * self.size) - 1
 
     @cached_property
     def units(self) -> tuple[tuple[int, int], ...]:
-        """The accesses (offset, size) that cover it: one for a register; for memory its words, or bytes if it is uneven."""
+        """The accesses (offset, size) that cover it: one for a register; for memory its words, or bytes if it is uneven.
+
+        Of memory that has more than ``MOST_UNITS``: those at both ends, one for each address line, and some in between.
+        """
         if isinstance(self.entry, Register):
             return ((self.offset, self.size),)
         unit = 1 if self.offset % 4 or self.size % 4 else 4
-        return tuple((at, unit) for at in range(self.offset, self.offset + self.size, unit))
+        every = range(0, self.size, unit)
+        if len(every) > MOST_UNITS:
+            ends, part = MOST_UNITS // 4, len(every) // (MOST_UNITS // 4)
+            lines = (1 << bit for bit in range(self.size.bit_length()) if 1 << bit in every)
+            every = sorted({*every[:ends], *every[-ends:], *every[::part], *lines})  # type: ignore[assignment]
+        return tuple((self.offset + at, unit) for at in every)
 
     @cached_property
     def register(self) -> Register:
         assert isinstance(self.entry, Register)
         return self.entry
+
+    @property
+    def owner(self) -> str:
+        """The register whose state it shows: another one's for an alias."""
+        return self.register.of or self.name
 
     @cached_property
     def writable(self) -> int:
@@ -146,7 +181,7 @@ def conduct_of(device: Description, raw: bool, alone: bool = False) -> Conduct:
     own = device.conduct
     if alone:
         resets = tuple(replace(e, changes=()) for e in own.effects if e.resets is not None)
-        own = replace(own, effects=resets, held=(), touched=(), free_running=())
+        own = replace(own, effects=resets, held=(), same=(), touched=(), free_running=())
     if not isinstance(device, Device):
         return own
     known = device.config.entries
@@ -163,8 +198,9 @@ def conduct_of(device: Description, raw: bool, alone: bool = False) -> Conduct:
     else:
         held.append(Held(flr.field, "resets the function, which this target does in another way"))
     held = [h for h in held if _exists(known, h.field)]
-    effects = [e for e in effects if _exists(known, e.field)]
-    return replace(own, effects=(*own.effects, *effects), held=(*own.held, *held))
+    effects = [e for e in effects if _exists(known, e.field) and _writable(known, e.field)]
+    quiet = (*own.quiet, *(name for name in QUIET if name in known))
+    return replace(own, effects=(*own.effects, *effects), held=(*own.held, *held), quiet=quiet)
 
 
 def _exists(entries: Mapping[str, Entry], name: str) -> bool:
@@ -173,26 +209,43 @@ def _exists(entries: Mapping[str, Entry], name: str) -> bool:
     return isinstance(entry, Register) and (not part or part in entry.named)
 
 
+def _writable(entries: Mapping[str, Entry], name: str) -> bool:
+    """A device without function level reset has the bit that would do it, but nobody can write it."""
+    register, _, part = name.partition(".")
+    entry = entries[register]
+    return isinstance(entry, Register) and entry.named[part].access.writable
+
+
 class Ground:
     """All places of a device that a target reaches."""
 
     def __init__(self, device: Description, abilities: Abilities) -> None:
         self.device, self.abilities = device, abilities
+        self.test = ""
+        """The test that runs."""
         self.conduct = conduct_of(device, abilities.raw_config, abilities.alone)
         every = {**device.bars, **({CONFIG_REGION: device.config} if isinstance(device, Device) else {})}
         self.files: dict[int, Bar] = {
             i: bar for i, bar in every.items() if abilities.files is None or i in abilities.files
         }
+        specs = device.config.bar_specs if isinstance(device, Device) else ()
+        self.ports = frozenset(spec.index for spec in specs if spec.kind is RegionKind.IO)
+        """Files of which an access is at most 4 bytes: the processor has no instruction for more."""
         self.places = tuple(self._all())
         self.by_path = {place.path: place for place in self.places}
-        self._starts = {(p.file, byte): p for p in self.places for byte in range(p.offset, p.offset + p.size)}
+        self._windows = [p for p in self.places if isinstance(p.entry, Window)]
+        self._registers = [p for p in self.places if isinstance(p.entry, Register)]
+        self._sharing: dict[tuple[int, str, int], list[Place]] = {}
+        for p in self._registers:
+            self._sharing.setdefault((p.file, p.owner, p.element), []).append(p)
+        self._bytes = {(p.file, byte): p for p in self.registers() for byte in range(p.offset, p.offset + p.size)}
 
     def _all(self) -> Iterator[Place]:
         for file, bar in self.files.items():
             left: dict[str, list[tuple[int, str]]] = {}
             acting = [(e.field, f"{e.field}: a 1 acts ({e.why})") for e in self.conduct.effects]
             for name, why in [*acting, *((h.field, f"{h.field}: {h.why}") for h in self.conduct.held)]:
-                if base_of(name) in bar.entries:
+                if knows(bar.entries, name):
                     register, _, mask = find_field(bar.entries, name)
                     left.setdefault(register, []).append((mask, why))
             prefix = "config" if file == CONFIG_REGION else f"bar{file}"
@@ -210,11 +263,18 @@ class Ground:
 
     def at(self, file: int, byte: int) -> Place | None:
         """What stands at a byte."""
-        return self._starts.get((file, byte))
+        found = self._bytes.get((file, byte))
+        if found is None:
+            found = next((w for w in self._windows if w.file == file and 0 <= byte - w.offset < w.size), None)
+        return found
 
     def registers(self, file: int | None = None) -> list[Place]:
         """All but windows."""
-        return [p for p in self.places if isinstance(p.entry, Register) and file in (None, p.file)]
+        return [p for p in self._registers if file in (None, p.file)]
+
+    def sharing(self, place: Place) -> list[Place]:
+        """The registers over the state behind a register, itself among them."""
+        return self._sharing[place.file, place.owner, place.element]
 
     def windows(self) -> list[Place]:
         return [p for p in self.places if isinstance(p.entry, Window)]
@@ -229,6 +289,10 @@ class Ground:
             if e.test in (test, "*") and e.register == place.name:
                 return e.why
         return ""
+
+    def barred(self, place: Place) -> str:
+        """Why the test that runs may not touch a place, not even for the sake of another one; empty if it may."""
+        return self.virtual(place) or self.untestable(self.test, place)
 
     def virtual(self, place: Place) -> str:
         """Who answers for a place in the device's stead; empty if nobody does."""

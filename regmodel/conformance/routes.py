@@ -1,7 +1,8 @@
 """Tests of the causes that are no software's: a packet sent, a packet received, a message of the peer, each with the vector
 that it was given, and with none.
 
-Which field gives which cause its vector says ``Conduct.interrupts``; the causes are provoked as in ``rings`` and ``mailbox``.
+Which field of an interrupt block gives which cause its vector says ``Conduct.interrupts``; where there is no such block, a
+queue knows how it is given its own. The causes are provoked as in ``rings`` and ``mailbox``.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from regmodel.catalogue import Ring
 from regmodel.conduct import Interrupts, Route, Traffic
-from regmodel.conformance.accesses import Steps
+from regmodel.conformance.accesses import Fired, Listen, Steps
 from regmodel.conformance.bench import Bench
 from regmodel.conformance.checks import Checks, Skip, Test
-from regmodel.conformance.interrupts import Block, block_of, checked
-from regmodel.conformance.live import Live, not_applicable
+from regmodel.conformance.interrupts import NEVER, SOON, Block, bits, block_of, checked
+from regmodel.conformance.live import Live, live, not_applicable
 from regmodel.conformance.mailbox import opened, why_not
 from regmodel.conformance.outcomes import Outcome
-from regmodel.conformance.rings import carry, frame, queues, ready
+from regmodel.conformance.rings import Lane, carry, lanes, make, ready
+
+VECTORS = 2
+"""How many are tried: a device for one pair of queues has one for each at least."""
 
 Provoke = Callable[[], Steps[bool]]
 """Make the cause occur once. False when that did not work, which has been noted."""
@@ -43,18 +46,17 @@ def routes(bench: Bench) -> Checks:
 
 
 def _of_queue(bench: Bench, route: Route) -> Prepare | Skip:
-    for ring, traffic, place, skip in queues(bench):
-        if (ring.name, place.element) == (route.ring, route.queue):
-            return skip or partial(_packets, bench=bench, ring=ring, traffic=traffic, number=route.queue)
+    for lane in lanes(bench):
+        if (lane.way.ring, lane.number) == (route.ring, route.queue):
+            return lane.skip or partial(_packets, bench=bench, lane=lane)
     return Skip(route.ring, "the description tells of no traffic through that queue", Outcome.NOT_APPLICABLE)
 
 
-def _packets(live: Live, *, bench: Bench, ring: Ring, traffic: Traffic, number: int) -> Steps[Provoke | None]:
-    queue = yield from ready(live, bench, ring, traffic, number)
+def _packets(live: Live, *, bench: Bench, lane: Lane) -> Steps[Provoke | None]:
+    queue = yield from ready(live, bench, lane)
     if queue is None:
         return None
-    frames = [frame(1) if traffic.inward else frame(1, source=queue.mac)]
-    return lambda: carry(queue, frames)
+    return lambda: carry(queue, make(queue, [60], 1))
 
 
 def _of_mailbox(bench: Bench) -> Prepare | Skip:
@@ -117,4 +119,43 @@ def _give(live: Live, route: Route, vector: int, valid: int) -> Steps[None]:
     yield from live.change(route.valid, valid)
 
 
-TESTS = (Test("irq_routes", "packets and messages raise the vector that they were given", routes),)
+# -- queues that have their vector themselves
+
+
+def queue_vectors(bench: Bench) -> Checks:
+    """A queue fires the vector that it was given, while that is wanted."""
+    own = [lane for lane in lanes(bench) if not isinstance(lane.way, Traffic)]
+    for lane in own:
+        missing = not_applicable(lane.about, (bench.abilities.interrupts, "the target delivers no interrupts"))
+        yield lane.skip or next(missing, None) or live(bench, lane.about, partial(_own_vectors, bench=bench, lane=lane))
+    if not own:
+        yield Skip("rings", "no queue is given a vector without an interrupt block", Outcome.NOT_APPLICABLE)
+
+
+def _own_vectors(live_: Live, *, bench: Bench, lane: Lane) -> Steps[None]:
+    number = 0
+    for vector in range(VECTORS):
+        yield Listen(VECTORS)
+        queue = yield from ready(live_, bench, lane, vector)
+        if queue is None:
+            break
+        for wanted in (True, False, True):
+            yield from queue.wanted(wanted)
+            if wanted and number % 3 and queue.pends:
+                yield from _fires(live_, 1 << vector, f"vector {vector}, wanted again")
+            yield from carry(queue, make(queue, [60], number))
+            yield from _fires(live_, wanted << vector, f"vector {vector}, {'' if wanted else 'not '}wanted, one packet")
+            number += 1
+        yield from queue.stop()
+    yield Listen(0)
+
+
+def _fires(live_: Live, due: int, why: str) -> Steps[None]:
+    got = yield Fired(SOON if due else NEVER)
+    live_.claim(got == due, f"{why}: vectors {bits(got)} fired, not {bits(due)}")
+
+
+TESTS = (
+    Test("irq_routes", "packets and messages raise the vector that they were given", routes),
+    Test("irq_queues", "a queue fires its vector, while that is wanted", queue_vectors),
+)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from regmodel.catalogue import Description, Device
-from regmodel.conduct import base_of
+from regmodel.conduct import Excluded, base_of
 from regmodel.conformance import (
     config,
     csr,
@@ -30,7 +30,7 @@ from regmodel.conformance import (
 )
 from regmodel.conformance.accesses import ConfigRead, Steps, TargetGone
 from regmodel.conformance.bench import Bench, Sheet
-from regmodel.conformance.checks import Check, Skip, Test
+from regmodel.conformance.checks import Check, NotOffered, Skip, Test, items
 from regmodel.conformance.outcomes import Outcome, Report, Row
 from regmodel.conformance.places import Abilities
 from regmodel.errors import RegmodelError, UsageError
@@ -40,6 +40,11 @@ REGISTER_TESTS: tuple[Test, ...] = (
     *csr.TESTS, *csr_odd.TESTS, *csr_effects.TESTS, *csr_backdoor.TESTS, *csr_hardware.TESTS, *config.TESTS,
 )  # fmt: skip
 TESTS: tuple[Test, ...] = (*REGISTER_TESTS, *interrupts.TESTS, *mailbox.TESTS, *rings.TESTS, *routes.TESTS)
+COMMAND = 0x04
+"""Its offset; STATUS stands behind it."""
+VOLATILE = "volatile: hardware may change all that can be read of it"
+UNKNOWN = "unknown: no reset of this target reaches it, and what it held before nobody knows"
+"""Why nothing of a register could be compared."""
 HANGS = 3
 """After so many accesses that failed, each of which the device came back from, nobody waits for more."""
 
@@ -77,9 +82,26 @@ def judge(
     return run.report
 
 
+def unreached(device: Description, target: str, tests: Sequence[Test], why: str) -> Report:
+    """What the tests come to on a target that could not be opened: the rows of whatever can do everything, all incomplete.
+
+    What ``target`` could have done is not known, so nothing is left out on its account.
+    """
+    report = Report(device.name, target, stopped=why)
+    bench = Bench(device, Abilities.all())
+    for test in tests:
+        for item in test.checks(bench):
+            report.add(Row(test.name, item.about, Outcome.INCOMPLETE, why))
+    return report
+
+
 def _needless(run: _Run, device: Description, tests: Sequence[Test]) -> Steps[None]:
-    """Each exclusion by itself, everything else as it is."""
+    """Each exclusion by itself, everything else as it is; one of a register or test that there is not excludes nothing."""
     for excluded in device.conduct.excluded:
+        where = f"{excluded.test} on {excluded.register}"
+        if not _means_something(device, excluded):
+            run.report.remarks.append(f"needless exclusion: {where} is of nothing that there is ({excluded.why})")
+            continue
         rest = tuple(e for e in device.conduct.excluded if e is not excluded)
         bare = replace(device, conduct=replace(device.conduct, excluded=rest))
         trial = _Run(bare, run.bench.abilities, Report(device.name, run.report.target), None, run.clock)
@@ -87,8 +109,13 @@ def _needless(run: _Run, device: Description, tests: Sequence[Test]) -> Steps[No
             if excluded.test in (test.name, "*"):
                 yield from trial.do(test, only=excluded.register)
         if trial.report.passed:
-            where = f"{excluded.test} on {excluded.register}"
             run.report.remarks.append(f"needless exclusion: {where} passes without it ({excluded.why})")
+
+
+def _means_something(device: Description, excluded: Excluded) -> bool:
+    bars = [*device.bars.values(), *([device.config] if isinstance(device, Device) else [])]
+    named = excluded.test == "*" or any(test.name == excluded.test for test in TESTS)
+    return named and any(excluded.register in bar.entries for bar in bars)
 
 
 class _Run:
@@ -107,7 +134,7 @@ class _Run:
         """All checks of one test, from a fresh start; of one register, when ``only`` names it."""
         if not self.report.stopped:
             yield from self._start()
-        for item in test.checks(self.bench):
+        for item in items(test, self.bench):
             if only and base_of(item.about.partition(".")[2]) != only:
                 continue
             if isinstance(item, Skip):
@@ -125,9 +152,11 @@ class _Run:
         error: RegmodelError | None = None
         try:
             yield from check.steps()
+        except NotOffered as why:
+            return Row(test.name, check.about, Outcome.NOT_APPLICABLE, str(why))
         except RegmodelError as caught:
             error = caught
-        outcome, reason = _verdict(check, sheet, error)
+        outcome, reason = self._verdict(check, sheet, error)
         found, wrong, seconds = tuple(sheet.findings), tuple(sheet.wrong.values()), self.clock() - began
         row = Row(test.name, check.about, outcome, reason, found, check.notes, seconds, wrong)
         if error is not None:
@@ -158,23 +187,34 @@ class _Run:
             yield from self._start()
 
     def _look_for_life(self) -> Steps[None]:
-        """Something was wrong: a device that is gone answers all ones, and fires no interrupt."""
+        """Something was wrong: a device that is gone answers all ones, and fires no interrupt.
+
+        The vendor ID would not tell: that of a VF reads all ones (SR-IOV 1.1, 3.4.1.1). STATUS has reserved bits, and nobody
+        answers for it; for bits of COMMAND vfio-pci does.
+        """
         try:
-            device = self.bench.device
-            if isinstance(device, Device) and CONFIG_REGION in self.bench.ground.files and device.identity.vendor != 0xFFFF:
-                vendor = yield ConfigRead(0, 2)
-                if vendor == 0xFFFF:
-                    self.report.stopped = "the device is gone: its vendor ID reads all ones"
+            if CONFIG_REGION in self.bench.ground.files:
+                both = yield ConfigRead(COMMAND, 4)
+                if both >> 16 == 0xFFFF:
+                    self.report.stopped = "the device is gone: STATUS reads all ones"
         except RegmodelError as error:
             self.report.stopped = str(error)
 
+    def _verdict(self, check: Check, sheet: Sheet, error: RegmodelError | None) -> tuple[Outcome, str]:
+        if error is not None:
+            return Outcome.INCOMPLETE, str(error)
+        if sheet.findings:
+            further = f" (and {sheet.further} more)" if sheet.further else ""
+            return Outcome.FAIL, f"{sheet.findings[0]}{further}"
+        if not (any(sheet.compared.values()) if check.anything else sheet.compared[check.about]):
+            return Outcome.EXCLUDED, UNKNOWN if self._keeps(check.about) else VOLATILE
+        return Outcome.PASS, ""
 
-def _verdict(check: Check, sheet: Sheet, error: RegmodelError | None) -> tuple[Outcome, str]:
-    if error is not None:
-        return Outcome.INCOMPLETE, str(error)
-    if sheet.findings:
-        further = f" (and {sheet.further} more)" if sheet.further else ""
-        return Outcome.FAIL, f"{sheet.findings[0]}{further}"
-    if not (any(sheet.compared.values()) if check.anything else sheet.compared[check.about]):
-        return Outcome.EXCLUDED, "volatile: hardware may change all that can be read of it"
-    return Outcome.PASS, ""
+    def _keeps(self, path: str) -> bool:
+        """Whether something can be read of a register that hardware does not change by itself."""
+        place = self.bench.ground.by_path.get(path)
+        if place is None:
+            return False
+        file = self.bench.predictor.files[place.file]
+        met = file.oracle.met(*place.units[0])  # of memory a word: there may be megabytes of it, all alike
+        return any(access.readable and not file.moves(bit) for _, bit, access in met)

@@ -16,6 +16,7 @@ from regmodel.bars.igbvf import BAR0_82576, BAR0_I350, INTEL, SIZE, VECTORS
 from regmodel.capabilities import Link, aer, ari, msix, msix_bar, pcie
 from regmodel.catalogue import Device, Identity
 from regmodel.devices.igbvf_conduct import conduct
+from regmodel.devices.igbvf_handshakes import HANDSHAKES
 from regmodel.mailboxes.igb import MAILBOX
 from regmodel.pci import BarSpec, ConfigSpace
 from regmodel.registers import Bar
@@ -23,13 +24,19 @@ from regmodel.rings.igb import RINGS
 from regmodel.sources import Reading, symbols
 
 ID = symbols("linux-source", f"{INTEL}/igbvf/vf.h", "E1000_DEV_ID_")
-CONFIG_SOURCES = (Reading("qemu", "hw/net/igbvf.c", "igbvf_pci_realize, igbvf_class_init"),)
+CONFIG_SOURCES = (
+    Reading("qemu", "hw/net/igbvf.c", "igbvf_pci_realize, igbvf_class_init"),
+    Reading("pciutils", "tests/cap-pcie-2", "8086:10c9"),  # the PF on silicon; a VF says what its PF says (SR-IOV 1.1, 3.5)
+)
 MSIX_BAR, MSIX_SIZE = 3, 0x4000
 
 
-def vf_config(identity: Identity, speed: int) -> ConfigSpace:
-    """Configuration space of a VF: message interrupts only, no power management, no ROM. ``speed``: of the link, as coded."""
-    link = Link(speed=speed, width=4, aspm=3, l0s_exit=6, l1_exit=6)
+def vf_config(identity: Identity, speed: int, l1_exit: int) -> ConfigSpace:
+    """Configuration space of a VF: message interrupts only, no power management, no ROM.
+
+    ``speed`` of the link and ``l1_exit``, how long leaving L1 takes: as coded in Link Capabilities.
+    """
+    link = Link(speed=speed, width=4, aspm=3, l0s_exit=6, l1_exit=l1_exit)
     return ConfigSpace(
         identity,
         msix(0x70, VECTORS, table=(MSIX_BAR, 0), pba=(MSIX_BAR, 0x2000)),
@@ -41,9 +48,9 @@ def vf_config(identity: Identity, speed: int) -> ConfigSpace:
     )
 
 
-def _device(name: str, title: str, device: int, symbol: str, bar0: Bar, speed: int, **variant: Any) -> Device:
+def _device(name: str, title: str, device: int, symbol: str, bar0: Bar, speed: int, l1_exit: int, **variant: Any) -> Device:
     identity = Identity(0x8086, device, class_code=0x020000, revision=1, subsystem_vendor=0x8086)
-    config = vf_config(identity, speed)
+    config = vf_config(identity, speed, l1_exit)
     return Device(
         name=name,
         title=title,
@@ -59,15 +66,16 @@ def _device(name: str, title: str, device: int, symbol: str, bar0: Bar, speed: i
         variant=variant,
         drivers=("igbvf", "net_e1000_igb_vf"),
         conduct=conduct(variant["queues"]),
+        handshakes=HANDSHAKES,
         sources=(ID(symbol),),
     )
 
 
 IGBVF = _device(
-    "igbvf", "Intel 82576 Virtual Function", 0x10CA, "82576_VF", BAR0_82576, 1,
+    "igbvf", "Intel 82576 Virtual Function", 0x10CA, "82576_VF", BAR0_82576, 1, 6,
     silicon="82576", queues=2, timestamp=False, loopback_vlan_swapped=False,
 )  # fmt: skip
 IGBVF_I350 = _device(
-    "igbvf-i350", "Intel I350 Virtual Function", 0x1520, "I350_VF", BAR0_I350, 2,
+    "igbvf-i350", "Intel I350 Virtual Function", 0x1520, "I350_VF", BAR0_I350, 2, 5,
     silicon="I350", queues=1, timestamp=True, loopback_vlan_swapped=True,
 )  # fmt: skip

@@ -18,7 +18,16 @@ from tests.bench.table import Section, draw
 
 def sections() -> dict[str, Callable[[bool], Section]]:
     """By name, in the order in which they run; ``quick`` is the argument."""
-    from tests.bench import guest_sections, host_sections, python_sections
+    from tests.bench import (
+        avp_sections,
+        guest_sections,
+        host_sections,
+        ivshmem_sections,
+        python_sections,
+        virtio_sections,
+        vmxnet3_sections,
+        watching,
+    )
 
     return {
         "server": host_sections.server,
@@ -28,6 +37,18 @@ def sections() -> dict[str, Callable[[bool], Section]]:
         "testpmd": guest_sections.testpmd,
         "tcp": guest_sections.tcp,
         "python": python_sections.python,
+        "watch": watching.watch,
+        "virtio": virtio_sections.driver("modern", targets=True),
+        "virtio-packed": virtio_sections.driver("packed", targets=True),
+        "virtio-legacy": virtio_sections.driver("legacy", targets=False),
+        "virtio-testpmd": virtio_sections.testpmd,
+        "virtio-memory": virtio_sections.memory,
+        "vmxnet3": vmxnet3_sections.driver,
+        "ivshmem": ivshmem_sections.doorbells,
+        "vmxnet3-testpmd": vmxnet3_sections.testpmd,
+        "vmxnet3-memory": vmxnet3_sections.memory,
+        "avp": avp_sections.waiting,
+        "avp-testpmd": avp_sections.testpmd,
     }
 
 

@@ -33,7 +33,7 @@ def enter_namespace(module: str) -> None:
     if shutil.which("unshare") is None:
         raise RegmodelError("the benchmark wants a network namespace of its own: install util-linux (unshare)")
     # unshare(1) and the shell both exec, so the process id that is marked stays that of the benchmark
-    command = f'{_MARK}=$$ exec "$@"'
+    command = f'ip link set lo up; {_MARK}=$$ exec "$@"'
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
     run = [sys.executable, "-m", module, *sys.argv[1:]]
     os.execvp("unshare", ["unshare", "--net", *user, "--", "sh", "-c", command, "sh", *run])

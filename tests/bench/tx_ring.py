@@ -19,7 +19,7 @@ from emulators.loop import Loop, ManualClock
 from emulators.nics.igb.vf import IgbVf
 from regmodel.bank import Bank
 from regmodel.devices.igbvf import IGBVF
-from regmodel.function import ResetCause
+from regmodel.function import OnDescriptor, ResetCause
 
 RING = 1024
 TX_AT, RX_AT, TX_BUFFERS, RX_BUFFERS, MEMORY = 0x0, 0x4000, 0x10000, 0x400000, 0x800000
@@ -39,6 +39,7 @@ class Bench:
         self.pool.max_frame = 9000
         self.dma, self.clock, self.packets = DmaMap(), ManualClock(), self.pool
         self.dma.enabled = True
+        self.on_descriptor: OnDescriptor | None = None
         self.memory = BytesMemory(MEMORY)
         self.dma.map(0, MEMORY, self.memory)
         self.defer, self.poll = loop.defer, loop.poll

@@ -12,6 +12,7 @@ import ast
 import copy
 import importlib
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -20,14 +21,13 @@ from typing import Any, TypeAlias
 
 from drivers.conformance import open_target
 from regmodel.catalogue import Description, Device
-from tests.conformance.bare import BareBanks
-from tests.conformance.mutants import Mutant
-from tests.support.every_kind import DESCRIPTION
+from tests.conformance.bare import EVERY_KIND, BareBanks
+from tests.conformance.mutants import BrokenTrial, Mutant
 
 BANK = {
     "regmodel.bank": (
-        "Cell.__init__", "Bank._build", "Bank._place", "Bank._build_window", "Bank._link", "Bank.read", "Bank.write",
-        "Bank._store", "Bank._apply", "Bank._after_read", "Bank._hits", "Bank._read_odd", "Bank._read_lanes",
+        "Cell.__init__", "Bank._build", "Bank._place", "Bank._build_window", "Bank._link", "Bank._lock", "Bank.read",
+        "Bank.write", "Bank._store", "Bank._apply", "Bank._after_read", "Bank._hits", "Bank._read_odd", "Bank._read_lanes",
         "Bank._write_odd", "Bank.reset", "_Selected.__getitem__", "_Selected.__setitem__", "_is_word", "_reset_of",
     ),
 }  # fmt: skip
@@ -47,7 +47,7 @@ MODEL = {
     ),
     "emulators.nics.igb.vf": ("IgbVf._ctrl_written", "IgbVf.reset", "IgbVf._restart"),
 }  # fmt: skip
-"""Causes that get lost, indications that are not latched, resets that stop half-way: statements gone and conditions forced."""
+"""Causes that get lost, indications that are not latched, resets that stop half-way: statements gone, and never reached."""
 
 SILENT = ("record", "ring", "observer", "notice", "reads", "writes", "ones", "zeros", "misses", "_noticed", "_complain", "_say",
           "_log_odd", "on_write", "on_read", "before_read", "now", "simple", "plain", "whole", "pair",
@@ -55,7 +55,7 @@ SILENT = ("record", "ring", "observer", "notice", "reads", "writes", "ones", "ze
           "doc")  # fmt: skip
 """A statement that is about nothing but these is left alone: what it does cannot be seen through a register."""
 
-UNREACHED = ("Array", "Bar", "Const", "Enum")
+UNREACHED = ("Bar",)
 """Kinds of construct that no descriptor of igbvf has: what the walker does with them cannot be seen through a ring."""
 
 COMPARE: dict[type, type] = {
@@ -126,13 +126,23 @@ def _spots(function: ast.FunctionDef) -> Iterator[tuple[int, str, Change | None]
     quiet |= {id(n) for s in ast.walk(function) if isinstance(s, ast.AnnAssign) for n in ast.walk(s.annotation)}
     for note in (function.returns, *(a.annotation for a in function.args.args)):
         quiet |= {id(n) for n in ast.walk(note)} if note is not None else set()
+    within = _statements(function)
     for i, node in enumerate(ast.walk(function)):
         if id(node) in quiet:
             continue
         for what, change in _changes(node):
-            yield i, f"line {node.lineno}: {what}", change  # type: ignore[attr-defined]
-        if isinstance(node, ast.Assign | ast.AugAssign | ast.Return | ast.Continue) and node is not function:
-            yield i, f"line {node.lineno}: `{ast.unparse(node)[:50]}` is gone", None
+            yield i, f"`{within[id(node)]}`: {what}", change
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.Return | ast.Continue):
+            yield i, f"`{within[id(node)]}` is gone", None
+
+
+def _statements(function: ast.FunctionDef) -> dict[int, str]:
+    """By the id of a node: the first line of the innermost statement that it is in, or a good part of it."""
+    found: dict[int, str] = {}
+    for statement in (n for n in ast.walk(function) if isinstance(n, ast.stmt)):  # outer ones come first
+        first = ast.unparse(statement).partition("\n")[0]
+        found |= {id(n): first if len(first) <= 80 else f"{first[:77]}..." for n in ast.walk(statement)}
+    return found
 
 
 class _Gone(ast.NodeTransformer):
@@ -151,9 +161,20 @@ def _find(tree: ast.Module, path: str) -> ast.FunctionDef:
     return next(n for n in body if isinstance(n, ast.FunctionDef) and n.name == name)
 
 
-def _code(tree: ast.Module, path: str, file: str) -> CodeType:
-    """The code object of one function of a module that is compiled anew."""
-    code = compile(ast.fix_missing_locations(tree), file, "exec")
+def _faulty(source: ast.Module, path: str, file: str, index: int, change: Change | None) -> CodeType:
+    """The code object of one function, changed at one node, in nothing but the classes that it stands in."""
+    function = copy.deepcopy(_find(source, path))
+    node = list(ast.walk(function))[index]
+    if change is None:
+        _Gone(node).visit(function)
+    else:
+        change(node)
+    tree: ast.stmt = function
+    *classes, _ = path.split(".")
+    for name in reversed(classes):
+        tree = ast.ClassDef(name, bases=[], keywords=[], body=[tree], decorator_list=[])
+    future = [n for n in source.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
+    code = compile(ast.fix_missing_locations(ast.Module([*future, tree], type_ignores=[])), file, "exec")
     for part in path.split("."):
         code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == part)
     return code
@@ -168,9 +189,12 @@ def _function(module: ModuleType, path: str) -> FunctionType:
 
 
 @contextmanager
-def _with_code(function: FunctionType, code: CodeType, opener: Opener) -> Iterator[Any]:
+def _with_code(function: FunctionType, faulty: Callable[[], CodeType], opener: Opener) -> Iterator[Any]:
     honest = function.__code__
-    function.__code__ = code
+    try:
+        function.__code__ = faulty()
+    except Exception as error:
+        raise BrokenTrial(f"the fault cannot be made: {type(error).__name__}: {error}") from error
     try:
         with opener() as target:
             yield target
@@ -180,40 +204,42 @@ def _with_code(function: FunctionType, code: CodeType, opener: Opener) -> Iterat
 
 def bank_mutants() -> Iterator[Mutant]:
     """Of the bank."""
-    return _mutants("bank", BANK, DESCRIPTION, lambda: nullcontext(BareBanks(DESCRIPTION)))
+    return _mutants("bank", BANK, EVERY_KIND, lambda: nullcontext(BareBanks(EVERY_KIND)))
 
 
 def layout_mutants(device: Device) -> Iterator[Mutant]:
-    """Of the layout walker. What it computes is kept as constants: each has to be tried before the model is imported."""
+    """Of the layout walker. What it computes is kept as constants by the model: each is tried in a Python of its own."""
+    return _mutants("layout", LAYOUT, device, partial(_walked_anew, device))
+
+
+def layout_honest(device: Device) -> Mutant:
+    """What all of those are mutants of."""
+    return Mutant("layout", "(no fault)", device, partial(_walked_anew, device))
+
+
+def _walked_anew(device: Device) -> AbstractContextManager[Any]:
     from regmodel.layout import _memo
 
-    def opener() -> AbstractContextManager[Any]:
-        _memo.clear()
-        return open_target("inprocess", device)
-
-    return _mutants("layout", LAYOUT, device, opener)
+    _memo.clear()
+    return open_target("inprocess", device)
 
 
 def model_mutants(device: Device) -> Iterator[Mutant]:
     """Of the behaviour behind the registers."""
     every = _mutants("model", MODEL, device, lambda: open_target("inprocess", device))
-    return (m for m in every if m.name.endswith((" is gone", " always", " never")))
+    return (m for m in every if m.name.endswith((" is gone", " never")))
 
 
 def _mutants(kind: str, where: Mapping[str, Sequence[str]], judged_by: Description, opener: Opener) -> Iterator[Mutant]:
-    """Each function, each node, each change."""
+    """Each function, each node, each change; what would have the same name is numbered."""
+    named: Counter[str] = Counter()
     for name, functions in where.items():
         module = importlib.import_module(name)
         source = ast.parse(inspect.getsource(module))
         for path in functions:
             function = _function(module, path)
             for index, what, change in _spots(_find(source, path)):
-                tree = copy.deepcopy(source)
-                faulty = _find(tree, path)
-                node = list(ast.walk(faulty))[index]
-                if change is None:
-                    _Gone(node).visit(faulty)
-                else:
-                    change(node)
-                code = _code(tree, path, str(module.__file__))
-                yield Mutant(kind, f"{path} {what}", judged_by, partial(_with_code, function, code, opener))
+                named[title := f"{path} {what}"] += 1
+                title += f" ({named[title]})" if named[title] > 1 else ""
+                faulty = partial(_faulty, source, path, str(module.__file__), index, change)
+                yield Mutant(kind, title, judged_by, partial(_with_code, function, faulty, opener))

@@ -1,59 +1,22 @@
 """Behaviour with one fault in it: what goes wrong behind registers that are all right.
 
-Each fault replaces one method or one constant of ``emulators`` while its trial lasts. They are chosen by hand, for what
-hardware and PF drivers have been seen to get wrong; ``faulty_code`` turns the same code over mechanically.
+They are chosen by hand, for what hardware and PF drivers have been seen to get wrong; ``faulty_code`` turns the same code over
+mechanically. Those of queues of other families are in ``faulty_queues``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
-from unittest.mock import patch
 
-from drivers.conformance import open_target
 from emulators.nics.igb import counters, pf, pf_settings, receive, transmit
 from emulators.nics.igb import interrupts as irq
 from emulators.nics.igb import mailbox as box
 from emulators.pci import msix
 from regmodel.catalogue import Device
 from regmodel.function import ResetCause
+from tests.conformance.faults import Fault, Replacement, made
 from tests.conformance.mutants import Mutant
-
-Replacement = Callable[..., Any]
-"""Called as the method is, with the honest method in front."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """``name`` says what is wrong; ``where`` and ``what`` are replaced by ``instead``, which is called with the honest one
-    first when it is code. ``found_by`` begins the names of the tests that must find it.
-    """
-
-    kind: str
-    name: str
-    found_by: str
-    where: Any
-    what: str
-    instead: Any
-
-    @contextmanager
-    def made(self) -> Iterator[None]:
-        """While it lasts, the fault is there."""
-        honest, instead = getattr(self.where, self.what), self.instead
-        if callable(instead):
-
-            def faulty(*args: Any, **more: Any) -> Any:
-                return instead(honest, *args, **more)
-
-            with patch.object(self.where, self.what, faulty):
-                yield
-        else:
-            with patch.object(self.where, self.what, instead):
-                yield
-
 
 # -- interrupts
 
@@ -410,9 +373,9 @@ RINGS = (
     Fault("DD never written", "transmit", "ring_one_packet", TX, "_write_back", _says_done),
     Fault("DD never written", "receive", "ring_one_packet", receive, "_DD", 0),
     Fault("DD in every descriptor", "transmit", "ring_pieces", TX, "_write_back", _reports_all),
-    Fault("head off by one", "transmit", "ring_one_packet", TX, "_finish", _head(_too_far, 2)),
+    Fault("head off by one", "transmit", "ring_one_packet", TX, "_finish", _head(_too_far, -2)),
     Fault("head off by one", "receive", "ring_one_packet", RX, "_write_back", _head(_too_far, -1)),
-    Fault("wrap broken", "transmit", "ring_wrap", TX, "_finish", _head(_skips_first, 2)),
+    Fault("wrap broken", "transmit", "ring_wrap", TX, "_finish", _head(_skips_first, -2)),
     Fault("wrap broken", "receive", "ring_wrap", RX, "_write_back", _head(_skips_first, -1)),
     Fault("overrun", "is not counted", "ring_overrun", RX, "_without_descriptors", lambda honest, self, frames, loopback: 0),
     Fault("overrun", "comes later", "ring_overrun", RX, "_without_descriptors", _keeps),
@@ -434,16 +397,7 @@ RINGS = (
 FAULTS = (*INTERRUPTS, *_mailbox(), *RINGS)
 
 
-def _opener(fault: Fault, device: Device) -> Callable[[], AbstractContextManager[Any]]:
-    @contextmanager
-    def opened() -> Iterator[Any]:
-        with fault.made(), open_target("inprocess", device) as target:
-            yield target
-
-    return opened
-
 
 def mutants(device: Device) -> Iterator[tuple[Mutant, str]]:
     """Each with the test that has to find it."""
-    for fault in FAULTS:
-        yield Mutant(fault.kind, f"{device.name} {fault.name}", device, partial(_opener(fault, device))), fault.found_by
+    return made(FAULTS, device)

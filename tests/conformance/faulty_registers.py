@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from drivers.conformance import open_target
 from regmodel.access import CONST, RC, RO, RW, W1C, W1S, W1T, WO1C, WO1S, Access
 from regmodel.bits import Field
-from regmodel.catalogue import Device
+from regmodel.catalogue import Description, Device
 from regmodel.function import CONFIG_REGION, ResetCause
 from regmodel.registers import Bar, Entry, Miss, Partial, Policy, Register, Wide, Window
+from tests.conformance.bare import BareBanks
 from tests.conformance.mutants import Mutant
 
 INSTEAD: dict[str, tuple[Access, ...]] = {
@@ -33,6 +35,7 @@ INSTEAD: dict[str, tuple[Access, ...]] = {
     "RW": (CONST, W1S, W1C, RC),
     "CONST": (RW,),
     "WO": (RW,),
+    "RW1": (CONST, RW),
 }
 """What a field might be taken for, by what it is."""
 VF_RESETS = (ResetCause.FLR, ResetCause.SOFTWARE)
@@ -78,6 +81,45 @@ def mutants(device: Device) -> Iterator[Mutant]:
     for file, bar in {**device.bars, CONFIG_REGION: device.config}.items():
         for kind, what, faulty in _of_file(device, file, bar):
             yield Mutant(kind, f"{device.name} {bar.bar}.{what}", device, _opener(faulty))
+
+
+def lock_mutants(described: Description) -> Iterator[Mutant]:
+    """Locks that do not lock, or at another value of their key, or lock their neighbours as well; of bare banks."""
+    for index, name, entry in _registers(described):
+        for what, field, *faulty in _of_locks(entry):
+            yield _bare("lock", what, f".{field.name}", described, index, name, _refielded(entry, field, *faulty))
+
+
+def locked_mutants(described: Description) -> Iterator[Mutant]:
+    """What may be wrong of any register, of those that have locks: it is seen only while they are open."""
+    for index, name, entry in _registers(described):
+        for kind, what, faulty in _of_register(name, entry) if any(f.lock for f in entry.fields) else ():
+            yield _bare("locked", f"{kind} {what}", "", described, index, name, faulty)
+
+
+def _registers(described: Description) -> Iterator[tuple[int, str, Register]]:
+    for index, bar in described.bars.items():
+        for name, entry in bar.entries.items():
+            if isinstance(entry, Register):
+                yield index, name, entry
+
+
+def _bare(kind: str, what: str, field: str, described: Description, index: int, name: str, faulty: Entry) -> Mutant:
+    bar = described.bars[index]
+    other = copy.copy(bar)
+    other.entries = {**bar.entries, name: faulty}
+    opener = partial(nullcontext, BareBanks({**described.bars, index: other}))
+    return Mutant(kind, f"{described.name} {bar.bar}.{name}{field}: {what}", described, opener)
+
+
+def _of_locks(entry: Register) -> Iterator[tuple[str, Field, Field]]:
+    locks = [f.lock for f in entry.fields if f.lock is not None]
+    for f in entry.fields:
+        if f.lock is not None:
+            yield "the lock does not lock", f, replace(f, lock=None)
+            yield "another value locks", f, replace(f, lock=replace(f.lock, value=f.lock.value ^ 1))
+        elif locks and f.access.writable:
+            yield "is locked as well", f, replace(f, lock=locks[0])
 
 
 def _of_file(device: Device, file: int, bar: Bar) -> Iterator[tuple[str, str, Device]]:

@@ -35,6 +35,11 @@ def mutants(device: Description, bar: int = 0) -> Iterator[Mutant]:
         yield Mutant(f"rtl {change.kind}", f"{device.name} {str(change).partition(' in ')[2]}", device, opener)
 
 
+def lock_mutants(described: Description) -> list[Mutant]:
+    """Locks that do not lock, or at another value of their key."""
+    return [m for m in mutants(described) if m.kind in ("rtl lock-ignored", "rtl wrong-lock")]
+
+
 def one_of_each(device: Description) -> list[Mutant]:
     """One mutant of each kind: the one in the middle of those of its kind."""
     kinds: dict[str, list[Mutant]] = {}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from regmodel.bits import Bits
 from regmodel.catalogue import Device, devices
-from regmodel.conduct import Exchange, find_field
+from regmodel.conduct import Exchange, Generations, Traffic, Virtqueue, find_field
+from regmodel.conformance.records import locate
 from regmodel.registers import Register
 
+W = TypeVar("W", Traffic, Virtqueue, Generations)
 WORKING = [d for d in devices().values() if d.conduct.interrupts or d.conduct.talk or d.conduct.traffic]
 each = pytest.mark.parametrize("device", WORKING, ids=lambda device: device.name)
 
@@ -34,7 +36,7 @@ def fields(schema: Any, prefix: str = "") -> Iterator[str]:
 
 
 def test_there_are_some() -> None:
-    assert {"igbvf", "igbvf-i350"} <= {device.name for device in WORKING}
+    assert {"igbvf", "igbvf-i350", "virtio-net", "vmxnet3"} <= {device.name for device in WORKING}
 
 
 @each
@@ -59,18 +61,58 @@ def _queues(device: Device, ring: str) -> int:
     return len(register(device, next(r.tail for r in device.rings if r.name == ring)).offsets)
 
 
+def of(device: Device, kind: type[W]) -> list[W]:
+    return [way for way in device.conduct.traffic if isinstance(way, kind)]
+
+
+def field(device: Device, name: str) -> None:
+    """Raises KeyError for one that there is not."""
+    find_field(device.register_bar(name.partition(".")[0])[1].entries, name)
+
+
 @each
-def test_traffic(device: Device) -> None:
-    assert {t.ring for t in device.conduct.traffic} == {r.name for r in device.rings}
-    for traffic in device.conduct.traffic:
+def test_packets_go_through_every_ring(device: Device) -> None:
+    """Of rings of completions nobody gives anything to."""
+    assert {t.ring for t in device.conduct.traffic} == {r.name for r in device.rings if r.tail}
+    assert all(t.sources and (t.room or not t.inward) for t in device.conduct.traffic)
+
+
+@each
+def test_descriptors_that_are_written_back(device: Device) -> None:
+    for traffic in of(device, Traffic):
         ring = next(r for r in device.rings if r.name == traffic.ring)
         given = next(set(fields(f.schema)) for f in ring.formats if f.name == traffic.format)
         back = next(set(fields(f.schema)) for f in ring.device_writes if f.name == traffic.written)
         assert {*traffic.constant, traffic.address, *traffic.last} | {traffic.length, traffic.whole} - {""} <= given
         assert {traffic.done, traffic.got, traffic.end} - {""} <= back
         for name in (traffic.enable, *traffic.setup, *({traffic.counter, traffic.octets, traffic.dropped} - {""})):
-            find_field(device.register_bar(name.partition(".")[0])[1].entries, name)
-        assert traffic.sources and (traffic.room or not traffic.inward)
+            field(device, name)
+
+
+@each
+def test_virtqueues(device: Device) -> None:
+    for way in of(device, Virtqueue):
+        front = way.front
+        known = {front.status, front.offered, front.accepted, front.queue, front.size, front.vector, front.told}
+        for name in {*known, *front.words, *front.areas, front.enable} - {""}:
+            field(device, name)
+        assert not way.merged or locate(way.schema, way.merged)
+        assert bool(way.features >> 34 & 1) == way.packed, "RING_PACKED is what makes it so"
+
+
+@each
+def test_rings_with_generations(device: Device) -> None:
+    for way in of(device, Generations):
+        for name in (*way.registers, way.command, *way.setup, way.mask):
+            field(device, name)
+        given = {way.address, way.length, way.generation, way.kind, *way.last} - {""}
+        assert all(locate(way.format, path) for path in given)
+        assert all(locate(way.written, path) for path in {way.index, way.told, way.got, way.end} - {""})
+        for block, path in (way.counter, way.octets, way.vector, *way.speaks, *([way.dropped] if way.inward else [])):
+            assert locate(way.memory[block].schema, path)
+        for one in way.memory.values():
+            assert all(locate(one.schema, path) for path in one.values) and bool(one.size) != bool(one.schema)
+            assert {v for v in one.values.values() if isinstance(v, str)} <= set(way.memory)
 
 
 @each

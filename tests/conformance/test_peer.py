@@ -8,7 +8,9 @@ import pytest
 
 from regmodel.conformance.outcomes import Finding, Outcome, Report, Row, Wrong
 from tests.conformance.peer import Difference, base, differences, load, unexplained
+from tests.conformance.peer_table import PAGES, differing
 
+DOCS = Path(__file__).parents[2] / "docs"
 LIST = Path(__file__).with_name("qemu_igb_vf.toml")
 ENTRY = """
 [[difference]]
@@ -39,6 +41,19 @@ RW = failed("csr_rw", "bar0.a", Wrong("bar0.a.x[3:0]", 1, 2))
 def test_the_list_is_one_that_can_be_held_against_something() -> None:
     entries = load(LIST)
     assert len(entries) > 20 and {"ours", "both", "open"} == {entry.right for entry in entries}
+
+
+@pytest.mark.parametrize("name", ["igb-vf", "virtio-net", "vmxnet3"])
+def test_the_page_says_what_the_list_says(name: str) -> None:
+    """And its counts are those of a run: ``tests.guest.conforming``."""
+    assert "\n".join(differing(PAGES[name])) in (DOCS / f"qemu-{name}.md").read_text()
+
+
+def test_an_entry_may_be_about_some_devices_only(tmp_path: Path) -> None:
+    other = ENTRY.replace('at = ["bar0.a', 'devices = ["one", "two"]\nat = ["bar0.b')
+    (tmp_path / "list.toml").write_text(ENTRY + other)
+    found = {device: [d.at for e in load(tmp_path / "list.toml", device) for d in e.differences] for device in ("one", "three")}
+    assert found == {"one": ["bar0.a.x[3:0]", "bar0.b.x[3:0]"], "three": ["bar0.a.x[3:0]"]}
 
 
 def test_what_is_listed_and_differs_is_fine(tmp_path: Path) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from drivers.pytest_plugin import INCOMPLETE
+from regmodel.catalogue import devices
+from regmodel.conformance.suite import TESTS
+
 OWN = """
 def test_link(regmodel_bars):
     assert regmodel_bars.status.lu == 1
@@ -57,6 +61,42 @@ def test_without_the_option_nothing_happens(folder: Path) -> None:
     assert "regmodel: " not in said and "regmodel::" not in said
 
 
+SKIPPED = "irq_queues"
+"""What an igbvf has nothing for: its queues have no vectors of their own."""
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--regmodel-test", SKIPPED), "1 of its tests were skipped, no other was run"),
+        (("-k", "test_link"), "none of its tests was run"),
+    ],
+    ids=["skipped", "deselected"],
+)
+def test_what_has_judged_nothing_is_no_pass(folder: Path, words: tuple[str, ...], why: str) -> None:
+    """Though tests of one's own pass."""
+    status, said = outcome(folder, "--regmodel-device", "igbvf", *words)
+    assert status == INCOMPLETE and " passed" in said and "failed" not in said, said
+    [line] = [line for line in said.splitlines() if line.startswith("regmodel: ") and "INCOMPLETE" in line]
+    assert line == f"regmodel: igbvf via inprocess: INCOMPLETE, nothing was judged: {why}"
+
+
+def test_one_test_that_judges_is_enough(folder: Path) -> None:
+    status, said = outcome(folder, "--regmodel-device", "igbvf", "--regmodel-test", SKIPPED, "--regmodel-test", "capability")
+    assert status == 0 and "1 skipped" in said and "INCOMPLETE" not in said, said
+
+
+def test_in_several_processes_as_well(folder: Path) -> None:
+    for test, expected in ((SKIPPED, INCOMPLETE), ("capability", 0)):
+        status, said = outcome(folder, "-n", "2", "--regmodel-device", "igbvf", "--regmodel-test", test)
+        assert status == expected, said
+
+
+def test_the_fixtures_alone_can_be_had(folder: Path) -> None:
+    status, said = outcome(folder, "--regmodel-device", "igbvf", "--regmodel-test", "none")
+    assert status == 0 and "3 passed" in said and "INCOMPLETE" not in said, said
+
+
 def test_it_costs_an_ordinary_run_nothing(folder: Path) -> None:
     (folder / "test_own.py").write_text(
         "import sys\ndef test_it():\n"
@@ -83,13 +123,18 @@ def test_a_difference_is_told_in_one_line_per_register(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("--regmodel-device", "nosuch"), "ERROR: unknown device 'nosuch'; known: igbvf"),
-        (("--regmodel-device", "igbvf", "--regmodel-test", "nosuch"), "ERROR: there is no test 'nosuch'"),
+        (("--regmodel-device", "nosuch"), f"unknown device 'nosuch'; known: {', '.join(devices())}; or name a description as "),
+        (
+            ("--regmodel-device", "igbvf", "--regmodel-test", "nosuch"),
+            f"there is no test 'nosuch'; there are {', '.join(test.name for test in TESTS)}",
+        ),
     ],
 )
 def test_bad_words_get_one_line(folder: Path, words: tuple[str, ...], line: str) -> None:
+    """Which says what there is."""
     status, said = outcome(folder, *words)
-    assert status == 4 and line in said and "Traceback" not in said
+    [told] = [text for text in said.splitlines() if text.startswith(("ERROR", "E  "))]
+    assert status == 4 and told.startswith(f"ERROR: {line}") and "Traceback" not in said
 
 
 def test_a_device_that_is_not_there(folder: Path) -> None:

@@ -14,9 +14,12 @@ from regmodel.catalogue import find
 from regmodel.conformance.suite import REGISTER_TESTS, select
 from tests.conformance import faulty_rtl
 from tests.conformance.mutants import Mutant, trial
+from tests.conformance.trials import spread
+from tests.support.every_kind import LOCKED
 
 IGBVF = find("igbvf")
 SAMPLE = faulty_rtl.one_of_each(IGBVF)
+LOCKS = spread(faulty_rtl.lock_mutants(LOCKED), 2)
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +43,9 @@ def test_a_fault_is_found(mutant: Mutant) -> None:
     """By a comparison: a trial that crashes is no find."""
     verdict = trial(mutant, faulty_rtl.TESTS, faulty_rtl.PATIENCE)
     assert verdict.test in {test.name for test in REGISTER_TESTS}, f"{mutant}: {verdict.test}, {verdict.reason}"
+
+
+@pytest.mark.parametrize("mutant", LOCKS, ids=[str(m) for m in LOCKS])
+def test_a_lock_at_fault_is_found(mutant: Mutant) -> None:
+    verdict = trial(mutant, select(REGISTER_TESTS, ["csr_side_effects"]), faulty_rtl.PATIENCE)
+    assert verdict.test == "csr_side_effects", f"{mutant}: {verdict.test}, {verdict.reason}"

@@ -14,14 +14,11 @@ from regmodel.conformance.accesses import Access, Answers, Diverged, Read, Steps
 from regmodel.conformance.outcomes import Outcome, Report
 from regmodel.conformance.suite import REGISTER_TESTS, TESTS, judge, select
 from regmodel.errors import UsageError
-from tests.conformance.bare import ABILITIES, BareBanks
+from tests.conformance.bare import ABILITIES, EVERY_KIND, BareBanks
 from tests.support.every_kind import DESCRIPTION
 
-CLOCKED = {"csr_told", "csr_ties"}
-HARDWARE = {"csr_backdoor", *CLOCKED}
-"""Tests through the hardware's side of registers; what is clocked is RTL, and tried in ``tests.emulators.rtl``."""
-CLOCKED = {"csr_told", "csr_ties"}
-"""Tests of what only a register block with a clock has."""
+HARDWARE = {"csr_backdoor", "csr_told", "csr_ties"}
+"""Tests through the hardware's side of registers; ties need a clock, which RTL has (``tests.emulators.rtl``)."""
 NOTHING_WRONG = {Outcome.PASS, Outcome.EXCLUDED, Outcome.NOT_APPLICABLE}
 
 
@@ -37,6 +34,7 @@ def whole(request: pytest.FixtureRequest) -> tuple[Report, float]:
     return judge_via("inprocess", find(request.param)), time.process_time() - began
 
 
+@pytest.mark.alone
 def test_our_model_in_process(whole: tuple[Report, float]) -> None:
     report, seconds = whole
     assert problems(report) == [] and report.passed and report.status == 0
@@ -55,11 +53,11 @@ def test_our_model_on_the_socket(name: str, tmp_path: Path) -> None:
 
 
 def test_every_kind_of_register() -> None:
-    report = run(judge(DESCRIPTION, ABILITIES), BareBanks(DESCRIPTION))
+    report = run(judge(EVERY_KIND, ABILITIES), BareBanks(EVERY_KIND))
     assert problems(report) == []
     passed = {row.test for row in report.rows if row.outcome is Outcome.PASS}
-    missing = {t.name for t in REGISTER_TESTS} - passed - CLOCKED
-    assert missing == {"capability_walk", "bar_sizing", "config_flr"}, "it is no PCI function"
+    missing = {t.name for t in REGISTER_TESTS} - passed
+    assert missing == {"csr_ties", "capability_walk", "bar_sizing", "config_enables", "config_flr"}, "no clock, no PCI function"
 
 
 def test_every_register_is_judged_by_something(whole: tuple[Report, float]) -> None:
@@ -73,6 +71,15 @@ def test_what_is_left_out_says_why(whole: tuple[Report, float]) -> None:
     assert all(row.reason for row in whole[0].rows if row.outcome is not Outcome.PASS)
     held = next(row for row in whole[0].rows if row.test == "csr_rw" and row.register == "bar0.rxdctl[0]")
     assert held.outcome is Outcome.PASS and "the queue would run" in " ".join(held.notes)
+
+
+@pytest.mark.parametrize("name", ["virtio-net", "virtio-net-transitional", "virtio-net-legacy"])
+def test_no_exclusion_of_ours_is_needless(name: str) -> None:
+    """What is excluded for another reason than that it would fail, memory that others share, is IVSHMEM's (``shm``)."""
+    device = find(name)
+    tests = {excluded.test for excluded in device.conduct.excluded}
+    report = judge_via("inprocess", device, tests=tests, needless=True)
+    assert tests and report.passed and report.remarks == []
 
 
 class TestTrampolines:

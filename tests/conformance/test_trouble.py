@@ -12,10 +12,12 @@ from drivers.conformance import open_target
 from drivers.errors import DeviceTimeout
 from regmodel.access import RSVD, RW
 from regmodel.catalogue import Description, find
-from regmodel.conduct import Conduct, Excluded, Held
-from regmodel.conformance.accesses import Access, ConfigRead, Read, Reset, TargetGone, run
+from regmodel.conduct import Conduct, Effect, Excluded, Held, Touched
+from regmodel.conformance.accesses import Access, ConfigRead, Read, Reset, TargetGone, Write, run
+from regmodel.conformance.checks import Test
 from regmodel.conformance.outcomes import Outcome, Report
-from regmodel.conformance.suite import TESTS, judge, select
+from regmodel.conformance.suite import REGISTER_TESTS, TESTS, judge, select
+from regmodel.errors import DescriptionError
 from regmodel.registers import Bar, Reg32
 from tests.conformance.bare import ABILITIES, BareBanks
 
@@ -104,7 +106,7 @@ def test_all_ones_is_a_device_that_is_gone() -> None:
                 return target.perform(access)
 
         report = run(judge(device, target.abilities), Vanishes())
-    assert report.stopped == "the device is gone: its vendor ID reads all ones"
+    assert report.stopped == "the device is gone: STATUS reads all ones"
     assert not report.counts[Outcome.FAIL] and report.status == 3
 
 
@@ -143,9 +145,48 @@ class TestExclusions:
         assert ("csr_rw", "bar0.a", Outcome.EXCLUDED) in outcomes(report)
         assert next(row.reason for row in report.rows if row.outcome is Outcome.EXCLUDED) == "it bites"
 
+    @pytest.mark.parametrize("test", REGISTER_TESTS, ids=lambda test: test.name)
+    def test_an_excluded_register_is_not_touched(self, test: Test) -> None:
+        """Neither as a neighbour: reading may be what bites."""
+
+        def listen(count: int, access: Access) -> None:
+            assert not isinstance(access, Read | Write) or access.offset >= 4, access
+
+        description = self.conduct(excluded=(Excluded(test.name, "a", "it bites"),))
+        report = run(judge(description, ABILITIES, tests=[test]), Troubled(listen))
+        assert "bar0.a" not in {row.register for row in report.rows if row.outcome in (Outcome.PASS, Outcome.FAIL)}
+
     def test_one_that_is_not_needed_is_remarked_on(self) -> None:
         report = self.report(self.conduct(excluded=(Excluded("csr_rw", "a", "it bites"),)))
         assert report.remarks == ["needless exclusion: csr_rw on a passes without it (it bites)"]
+
+    def test_one_of_nothing_is_remarked_on(self) -> None:
+        """A name that is misspelt excludes nothing, and nobody would notice."""
+        report = self.report(self.conduct(excluded=(Excluded("csr_rw", "c", "it bites"), Excluded("csr_wr", "a", "it bites"))))
+        assert report.remarks == [
+            "needless exclusion: csr_rw on c is of nothing that there is (it bites)",
+            "needless exclusion: csr_wr on a is of nothing that there is (it bites)",
+        ]
+
+    @pytest.mark.parametrize("why", ["", " ", "\n"])
+    def test_one_without_a_reason_is_none(self, why: str) -> None:
+        with pytest.raises(DescriptionError) as error:
+            Excluded("csr_rw", "a", why)
+        said = "a (csr_rw): tests would leave it out without a reason; say why [why-missing]"
+        assert str(error.value).endswith(said) and str(error.value).startswith(f"{__file__}:")
+        for wrong in (lambda: Held("a.x", why), lambda: Effect("a.x", why), lambda: Touched("a.x", why, ())):
+            with pytest.raises(DescriptionError, match=r"a\.x: .*why-missing"):
+                wrong()
+
+    def test_a_description_without_a_reason_is_one_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        from regmodel.cli import main
+
+        path = tmp_path / "mine.py"
+        path.write_text("from regmodel.conduct import Excluded\n\nLEFT = Excluded('csr_rw', 'tdt', why='')\n")
+        with pytest.raises(SystemExit) as ended:
+            main(["conform", f"{path}:DEVICE"])
+        said = capsys.readouterr().err.strip()
+        assert ended.value.code == 2 and len(said.splitlines()) == 1 and "mine.py:3" in said and "why-missing" in said
 
     def test_one_that_is_needed_is_not(self) -> None:
         bites = Troubled(lambda count, access: 0xBAD if access == Read(0, 0, 4) else None)
@@ -166,6 +207,7 @@ class TestExclusions:
 
 
 def test_what_somebody_else_answers_never_passes() -> None:
+    """What could not be judged anyway says so; see ``test_virtualised``."""
     device = find("igbvf")
     parts = ("CONFIG", "BARS", "COMMAND", "MSI", "MSIX_TABLE")
     with open_target("inprocess", device) as target:
@@ -173,8 +215,10 @@ def test_what_somebody_else_answers_never_passes() -> None:
         report = run(judge(device, between), target)
     assert report.passed
     others = [row for row in report.rows if row.register.startswith(("config.", "bar3.msix_"))]
-    assert others and {row.outcome for row in others} <= {Outcome.VIRTUALISED, Outcome.NOT_APPLICABLE}
+    assert others and {row.outcome for row in others} == {Outcome.VIRTUALISED, Outcome.EXCLUDED, Outcome.NOT_APPLICABLE}
     assert any(row.reason == "QEMU answers MSIX_TABLE" for row in others)
+    anyway = {row.reason for row in others if (row.test, row.outcome) == ("csr_reserved", Outcome.EXCLUDED)}
+    assert anyway == {"it has no reserved bits"}
 
 
 def test_a_description_that_contradicts_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,11 +66,14 @@ class Verdict:
         return "\n".join(lines)
 
 
-def load(path: Path) -> list[Entry]:
-    """The entries of a file. Raises ``ValueError`` for one that does not say all that it has to."""
+def load(path: Path, front: str = "") -> list[Entry]:
+    """The entries of a file, but for those with ``fronts`` that ``front`` (a device's personality) is not among. Raises
+    ``ValueError`` for one that does not say all that it has to.
+    """
     entries = []
     for number, raw in enumerate(tomllib.loads(path.read_text())["difference"]):
         where = f"{path.name}, difference {number + 1} ({raw.get('at', '?')})"
+        fronts = raw.pop("fronts", [front])
         missing = {"at", "phase", "ours", "theirs", "right", "clause"} ^ raw.keys()
         if missing:
             raise ValueError(f"{where}: {', '.join(sorted(missing))} is missing or unknown")
@@ -79,7 +82,8 @@ def load(path: Path) -> list[Entry]:
         if raw["ours"] == raw["theirs"] or not raw["clause"].strip():
             raise ValueError(f"{where}: it must differ, and say why")
         phases = raw["phase"] if isinstance(raw["phase"], list) else [raw["phase"]]
-        entries.append(Entry(raw["at"], tuple(phases), raw["ours"], raw["theirs"], raw["right"], raw["clause"]))
+        if front in fronts:
+            entries.append(Entry(raw["at"], tuple(phases), raw["ours"], raw["theirs"], raw["right"], raw["clause"]))
     claimed = [d for entry in entries for d in entry.differences()]
     twice = {str(d) for d in claimed if claimed.count(d) > 1}
     if twice:

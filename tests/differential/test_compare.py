@@ -205,6 +205,12 @@ def test_the_file_is_well_formed_and_names_phases_that_exist() -> None:
         assert set(entry.phases) <= known, entry
 
 
+def test_an_entry_may_be_about_some_fronts(tmp_path: Path) -> None:
+    text = "[[difference]]\nfronts = ['a']\nat = 'x'\nphase = 'p'\nours = '1'\ntheirs = '2'\nright = 'ours'\nclause = 'c'\n"
+    (tmp_path / "d.toml").write_text(text)
+    assert [len(load(tmp_path / "d.toml", front)) for front in ("a", "b", "")] == [1, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [

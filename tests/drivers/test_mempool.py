@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.mempool import NONE, Mempool, TxFlag
+from drivers.mempool import HEADROOM, NONE, Mempool, TxFlag
 from drivers.transports import Transport
 from regmodel.errors import UsageError
 
@@ -44,9 +44,13 @@ def pool_of(count: int = 8, room: int = 64) -> Mempool:
 
 def test_buffers_lie_side_by_side() -> None:
     pool = pool_of(4, 128)
-    assert pool.iova.tolist() == [0x1000_0000 + 128 * i for i in range(4)]
+    assert pool.iova.tolist() == [0x1000_0000 + HEADROOM + (HEADROOM + 128) * i for i in range(4)]
     pool.data[2][:3] = b"abc"
-    assert bytes(pool.octets[2, :3]) == b"abc" == bytes(pool.memory.view[256:259])
+    start = int(pool.iova[2]) - 0x1000_0000
+    assert bytes(pool.octets[2, :3]) == b"abc" == bytes(pool.memory.view[start : start + 3])
+    pool.heads[2] = 0xEE
+    assert bytes(pool.memory.view[start - HEADROOM : start + 3]) == b"\xee" * HEADROOM + b"abc"
+    assert len(pool.data[1]) == 128 and not pool.octets[1].any()
 
 
 def test_alloc_is_all_or_nothing() -> None:
@@ -115,8 +119,10 @@ def test_hand_over_covers_what_is_in_the_buffers() -> None:
     first, second = pool.put(bytes(60)), pool.put(bytes(100))
     pool.sync_for_device(np.array([first, second], np.intp))
     pool.sync_for_cpu(np.array([second], np.intp))
+    pool.sync_for_cpu(np.array([first], np.intp), ahead=12)
     memory = cast(Any, pool.memory)
-    assert memory.handed == [("device", 128 * first, 60), ("device", 128 * second, 100), ("cpu", 128 * second, 100)]
+    one, other = ((HEADROOM + 128) * i + HEADROOM for i in (first, second))
+    assert memory.handed == [("device", one, 60), ("device", other, 100), ("cpu", other, 100), ("cpu", one - 12, 72)]
     pool.close()
     assert memory.handed[-1] == ("free", 0, None)
 

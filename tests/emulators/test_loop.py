@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
+import select
 import signal
 import threading
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from emulators.loop import LONG, Completion, Loop, ManualClock
+from emulators.loop import LONG, POLL_SLOWEST, Completion, Loop, ManualClock
 
 MS = 1_000_000
 
@@ -198,17 +200,16 @@ class TestTime:
 
     @pytest.mark.parametrize("delay", [200_000, 3 * MS, 25 * MS])
     def test_real_timers_come_in_time(self, loop, delay):
-        best = None
-        for _ in range(5):  # one undisturbed round is enough: the machine is shared
+        def late():
             fired = []
             start = loop.now()
-            loop.call_at(start + delay, lambda fired=fired: fired.append(loop.now()))
+            loop.call_at(start + delay, lambda: fired.append(loop.now()))
             while not fired:
                 loop.turn(None)
-            late = fired[0] - start - delay
-            assert late >= 0
-            best = late if best is None else min(best, late)
-        assert best < MS
+            assert fired[0] >= start + delay
+            return fired[0] - start - delay
+
+        assert any(late() < MS for _ in range(200)), "one undisturbed round is enough: the machine is shared"
 
     def test_sleeping_costs_nothing(self, loop):
         loop.call_at(loop.now() + 50 * MS, loop.stop)
@@ -225,9 +226,9 @@ class TestPolls:
             clock.advance(10_000)
             timed.turn()
         gaps = [b - a for a, b in itertools.pairwise(times)]
-        assert gaps == sorted(gaps) and gaps[0] <= 50_000 and gaps[-1] == 4 * MS
+        assert gaps == sorted(gaps) and gaps[0] <= 50_000 and gaps[-1] == POLL_SLOWEST
         found.append(1)
-        clock.advance(4 * MS)
+        clock.advance(POLL_SLOWEST)
         timed.turn()
         del times[:]
         for _ in range(10):
@@ -263,6 +264,48 @@ class TestPolls:
             timed.settle()
             clock.advance(10 * MS)
         assert len(runs) >= 4 and caplog.text.count("broken poll") == 1
+
+    def test_asked_in_its_place_whether_there_is_anything(self, timed, clock, monkeypatch):
+        """While the loop sleeps. Time passes only in its sleep, so that nothing falls due before it has gone to sleep."""
+        runs, asked, something = [], [], []
+
+        def sleep(descriptors, _, __, seconds):
+            assert clock.now() < 1000 * MS, "it goes on sleeping"
+            clock.advance(round(seconds * 1e9))
+            return [], [], []
+
+        def quiet():
+            asked.append(clock.now())
+            return not something
+
+        monkeypatch.setattr(select, "select", sleep)
+        timed.poll(lambda: bool(runs.append(clock.now())), quiet)
+        timed.call_at(60 * MS, lambda: something.append(clock.now()))
+        timed.call_at(90 * MS, timed.stop)
+        timed.run()
+        assert something == [60 * MS] and clock.now() == 90 * MS, "other timers are not forgotten meanwhile"
+        before, after = [when for when in asked if when < 60 * MS], [when for when in asked if when >= 60 * MS]
+        gaps = [b - a for a, b in itertools.pairwise(before)]
+        assert len(gaps) >= 6 and gaps == sorted(gaps) and gaps[-1] == POLL_SLOWEST, "asked less and less often"
+        assert runs[:2] == [0, after[0]], "run at once, and then when there is something"
+
+    def test_what_waits_is_not_held_up_by_it(self, loop):
+        asked, ended = [], []
+
+        def quiet():
+            asked.append(loop.now())
+            return len(asked) < 100
+
+        def waits():
+            before = len(asked)
+            ended.append((loop.wait(Completion(), 5 * MS), len(asked) - before))
+            loop.stop()
+            return False
+
+        loop.poll(lambda: False, quiet)
+        loop.defer(waits)
+        loop.run()
+        assert ended == [(False, 0)], "the wait has its own end, and nobody asks meanwhile"
 
 
 class TestWaiting:
@@ -350,15 +393,22 @@ class TestWaiting:
 
 class TestRunning:
     def test_stop_from_a_signal(self, loop):
-        old = signal.signal(signal.SIGALRM, lambda *_: loop.stop())
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
-        loop.run()
-        signal.signal(signal.SIGALRM, old)
+        sender = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
+        old = signal.signal(signal.SIGUSR1, lambda *_: loop.stop())
+        try:
+            sender.start()
+            loop.run()
+        finally:
+            sender.join()
+            signal.signal(signal.SIGUSR1, old)
 
-    def test_no_thread(self, loop):
+    def test_no_thread(self):
+        before = set(threading.enumerate())
+        loop = Loop()
         loop.defer(lambda: False)
         loop.settle()
-        assert threading.active_count() == 1
+        assert set(threading.enumerate()) <= before
+        loop.close()
 
     def test_spinning_sees_events_without_sleeping(self):
         clock = ManualClock()  # in real time the test itself may be off the processor for longer than the loop spins
@@ -390,6 +440,7 @@ class TestRunning:
             os.close(far)
 
     def test_closing_leaves_no_descriptor(self):
+        gc.collect()  # what other tests left behind is not given back between the two counts
         before = len(list(Path("/proc/self/fd").iterdir()))
         Loop().close()
         assert len(list(Path("/proc/self/fd").iterdir())) == before

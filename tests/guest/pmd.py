@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from emulators.fabric.frames import mac_bytes
+from emulators.process import ServerProcess
 from emulators.qemu import VM
 from emulators.qemu.dpdk import Testpmd, huge_pages
 from emulators.qemu.vfio import bind
+from tests.guest.network import until
 
 MACHINE = {"modules": ["vfio-pci"], "viommu": True, "root_port": True, "kits": ["dpdk"], "memory": "512M", "cpus": 2}
 """What a guest needs for testpmd; its devices are at ``port(0)``, ``port(1)``, ..."""
@@ -74,8 +78,125 @@ class Cable:
         self._socket.settimeout(10)
         return frames
 
+    def offer(self, frame: bytes) -> bool | None:
+        """Send without waiting; whether there was room, None when nobody takes anything."""
+        with self._at_once():
+            try:
+                self._socket.sendto(frame, str(self.near))
+            except BlockingIOError:
+                return False
+            except OSError:  # nobody is there, or who is there has said that it takes no more
+                return None
+        return True
+
+    def arrived(self) -> list[bytes]:
+        """What is there, without waiting."""
+        frames: list[bytes] = []
+        with self._at_once(), contextlib.suppress(BlockingIOError):
+            while True:
+                frames.append(self._socket.recv(65536))
+        return frames
+
+    @contextlib.contextmanager
+    def emptied(self) -> Iterator[list[bytes]]:
+        """Meanwhile all that arrives is taken, into a list that grows; nothing is sent from here."""
+        frames: list[bytes] = []
+        over = threading.Event()
+
+        def take() -> None:
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    frames.append(self._socket.recv(65536))
+
+        self._socket.settimeout(0.05)
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            yield frames
+        finally:
+            over.set()
+            thread.join()
+            self._socket.settimeout(10)
+
+    @contextlib.contextmanager
+    def _at_once(self) -> Iterator[None]:
+        self._socket.settimeout(0)
+        yield
+        self._socket.settimeout(10)
+
+    def exchange(self, *frames: bytes) -> list[bytes]:
+        """Send these, and hear as many meanwhile: a socket holds ten datagrams, and the rest would wait in the device."""
+        with ThreadPoolExecutor(1) as reader:
+            heard = reader.submit(self.receive, len(frames))
+            self.send(*frames)
+            return heard.result()
+
     def close(self) -> None:
         self._socket.close()
+
+
+class Numbered:
+    """Numbered frames into a cable, as fast as they are taken, and those that come back: a context manager with a thread.
+
+    ``taken`` frames had their sender told so; what is refused, as between two servers, is tried again. No more than ``WINDOW``
+    are under way, which each queue on the way has room for, and no fewer for long: what comes back is not looked at before.
+    ``back`` are the numbers that came back, in that order. Those that were left out do not come any more.
+    """
+
+    WINDOW = 200
+
+    def __init__(self, cable: Cable, target: bytes) -> None:
+        self.cable, self.target = cable, target
+        self.taken, self.refused = 0, 0
+        self.back: list[int] = []
+        self._full, self._enough, self._over = threading.Event(), threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def more(self, count: int, seconds: float = 30.0) -> None:
+        """Wait until so many more have come back."""
+        deadline, wanted = time.monotonic() + seconds, len(self.back) + count
+        while len(self.back) < wanted:
+            assert time.monotonic() < deadline, f"{self.taken} frames taken, {len(self.back)} back, {self.refused} refused"
+            time.sleep(0.01)
+
+    def crowd(self, seconds: float = 30.0) -> None:
+        """Wait until as many are under way as may be."""
+        self._full.clear()
+        assert self._full.wait(seconds), f"{self.taken} frames taken, {len(self.back)} back, {self.refused} refused"
+
+    def __enter__(self) -> Numbered:
+        self._thread.start()
+        return self
+
+    def enough(self) -> None:
+        """Send no more; what is under way still comes back."""
+        self._enough.set()
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            if self._enough.is_set():
+                self._take(self.cable.arrived())
+            elif self.taken - self._expected() >= self.WINDOW:
+                self._full.set()
+                self._take(self.cable.arrived())
+            else:
+                took = self.cable.offer(frame(self.target, size=60 + self.taken % 1400, mark=self.taken))
+                if took:
+                    self.taken += 1
+                    continue
+                self.refused += took is None
+            time.sleep(0.0005)
+
+    def _expected(self) -> int:
+        """The lowest number that may still come back."""
+        return self.back[-1] + 1 if self.back else 0
+
+    def _take(self, frames: list[bytes]) -> None:
+        self.back += [int.from_bytes(each[14:18], "big") for each in frames if each[12:14] == LOCAL]
 
 
 def frame(target: bytes, source: bytes = PEER, *, size: int = 64, tci: int | None = None, mark: int = 0) -> bytes:
@@ -120,8 +241,56 @@ _PORT = r"Forward statistics for port (\d+)() +-+\s+"
 _COUNTS = r"RX-packets: (\d+) [^\n]*(?:\n[^\n]*)?TX-packets: (\d+)"
 
 
-def heard(pmd: Testpmd, seconds: float = 0.3) -> list[str]:
-    """With ``set verbose 1`` and rxonly: a line per packet that came in since the last command."""
-    time.sleep(seconds)
-    said = pmd("show config cores")
-    return [line for line in re.sub(r"\n +(?=ol_flags)", " ", said).splitlines() if "src=" in line or "ol_flags" in line]
+def txonly(
+    pmd: Testpmd, cable: Cable, count: int, server: ServerProcess | None = None
+) -> tuple[list[bytes], dict[tuple[int, int], int]]:
+    """Transmit until so many frames have come out of a cable. All that came, and packets by port and queue as testpmd has
+    counted them: just as many, and those for which there was no room at the cable, as ``server`` says.
+    """
+
+    def left() -> int:
+        return len(frames) + (unsent(server) - before if server is not None else 0)
+
+    before = unsent(server) if server is not None else 0
+    pmd("set fwd txonly")
+    pmd("clear port stats all")
+    with cable.emptied() as frames:
+        pmd("start")
+        until(lambda: len(frames) >= count)
+        sent = streams(pmd("stop"), "TX")
+        until(lambda: left() >= sum(sent.values()), 30)
+    assert left() == sum(sent.values())
+    return frames, sent
+
+
+def unsent(server: ServerProcess) -> int:
+    """Frames for which there was no room at the first cable."""
+    with server.control() as client:
+        lost: dict[str, int] = client.ask("stats")["card"]["ports"][0]["uplink"]["dropped"]
+    return lost.get("queue_full", 0)
+
+
+def tx_first(pmd: Testpmd, cable: Cable, bursts: int) -> tuple[list[bytes], dict[tuple[int, int], int]]:
+    """The same with so many bursts of 32 packets, for a device that loses what its cable does not take, and does not say so."""
+    pmd("set fwd rxonly")
+    pmd("clear port stats all")
+    with cable.emptied() as frames:
+        pmd(f"start tx_first {bursts}")
+        sent = streams(pmd("stop"), "TX")
+        until(lambda: len(frames) >= sum(sent.values()))
+    assert len(frames) == sum(sent.values()) == 32 * bursts * len(sent)
+    return frames, sent
+
+
+END = 1001
+"""Octets of the frame behind those that a test sends; no other has as many."""
+
+
+def heard(pmd: Testpmd, cable: Cable, *frames: bytes, end: bytes = frame(b"\xff" * 6, size=END)) -> list[str]:
+    """With ``set verbose 1`` and rxonly: what testpmd says of those of ``frames`` that come in, a line per packet.
+
+    When it tells of ``end``, which always comes in and in the same queue, it has told of all the others.
+    """
+    cable.send(*frames, end)
+    said = re.sub(r"\n +(?=ol_flags)", " ", pmd.overhear(f"length={END} ", lines=2))
+    return [line for line in said.splitlines() if "src=" in line][:-1]

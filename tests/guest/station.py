@@ -44,17 +44,24 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="give up after so long")
     parser.add_argument("--interrupts", action="store_true", help="wait for packets by interrupt")
     parser.add_argument("--tour", action="store_true", help="ask the PF for everything first")
+    parser.add_argument("--physical", action="store_true", help="vfio: only: the device passes the IOMMU by")
+    parser.add_argument("--with", dest="options", action="append", default=[], help="of the driver, as legacy=1")
+    parser.add_argument("--room", type=int, default=2048, help="bytes of a packet buffer; 64 more are before it")
     parser.add_argument("--record", help="write what happens to this file")
     parser.add_argument("--against", help="drive a second device in lock-step, by this transport, and tell how they differ")
+    parser.add_argument("--grace", type=float, default=GRACE, help="seconds by which one of these two may be late")
+    parser.add_argument("--against-physical", action="store_true", help="that second one passes the IOMMU by")
     wanted = parser.parse_args()
     try:
         device, judge = find(wanted.device), Judge()
-        transport = open_transport(wanted.via, device)
+        transport = open_transport(wanted.via, device, **({"physical": True} if wanted.physical else {}))
+        more = {name: bool(int(value)) for name, _, value in (option.partition("=") for option in wanted.options)}
         if wanted.record:
             transport = Record(transport, device, wanted.record)
         if wanted.against:
-            transport = Tee(transport, open_transport(wanted.against, device), device, grace=GRACE, accept=judge)
-        with transport, driver_for(device)(transport, device) as port:
+            second = open_transport(wanted.against, device, **({"physical": True} if wanted.against_physical else {}))
+            transport = Tee(transport, second, device, grace=wanted.grace, accept=judge)
+        with transport, driver_for(device)(transport, device, **more) as port:
             Station(port, wanted, judge).run()
     except RegmodelError as error:
         print(f"station: {error}", file=sys.stderr)
@@ -81,7 +88,7 @@ class Station:
 
     def __init__(self, port: EthDev, wanted: argparse.Namespace, judge: Judge) -> None:
         self.port, self.wanted, self.judge = port, wanted, judge
-        self.pool = Mempool(port.transport, 512)
+        self.pool = Mempool(port.transport, 512, wanted.room)
         self._out = np.empty(BURST, np.intp)
         self.received = self.sent = self.woken = 0
         self._heard = hashlib.sha256()
@@ -94,12 +101,10 @@ class Station:
     def run(self) -> None:
         tour = self.tour() if self.wanted.tour else {}
         self.judge.phase = "traffic"
+        idle = self.pool.available
         say({"ready": self.port.mac_addr.hex(":")})
         result = tour | getattr(self, self.wanted.mode)()
-        end = self.port.transport.now() + 5
-        while self.pool.available + 127 < self.pool.count and self.port.transport.now() < end:  # what was sent has left
-            self.port.tx_done_cleanup(0)
-            self.port.transport.sleep(0.001)
+        self._wait_until_sent(idle)
         if self.wanted.tour:
             self.judge.phase = "reset after traffic"
             self.port.reset()
@@ -109,6 +114,19 @@ class Station:
         say({**result, "received": self.received, "sent": self.sent, "ipackets": stats.ipackets, "opackets": stats.opackets,
              "ibytes": stats.ibytes, "obytes": stats.obytes, "missing": self.pool.count - self.pool.available,
              "woken": self.woken, "sha256": self._heard.hexdigest()})  # fmt: skip
+
+    def _wait_until_sent(self, idle: int) -> None:
+        """Until ``idle`` buffers are free again: a device may forget what waits in it when its driver stops.
+
+        QEMU's virtio-net reads a ring on only when its back end has taken a frame, and a reset drops what it holds and what it
+        has not read (hw/net/virtio-net.c ``virtio_net_flush_tx``, ``virtio_net_reset``).
+        """
+        end = self.port.transport.now() + self.wanted.seconds
+        while self.pool.available < idle:
+            if self.port.transport.now() > end:
+                raise RegmodelError(f"{idle - self.pool.available} frames have not left in {self.wanted.seconds:g} s")
+            self.port.tx_done_cleanup(0)
+            self.port.transport.sleep(0.001)
 
     # -- frames
 

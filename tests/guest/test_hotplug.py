@@ -14,12 +14,10 @@ import pytest
 from emulators.qemu import VfioUser
 from emulators.qemu.errors import GuestError
 from tests.guest.conftest import Bench
-from tests.guest.network import ADDRESSES, ping, up
+from tests.guest.network import ADDRESSES, ARRIVES, GOES, ping, up
 
 pytestmark = pytest.mark.guest
 
-ARRIVES = "for i in $(seq 100); do [ -e /sys/class/net/eth0 ] && exit 0; sleep 0.1; done; exit 1"
-GOES = "for i in $(seq 100); do [ -e /sys/class/net/eth0 ] || exit 0; sleep 0.1; done; exit 1"
 
 
 def test_plug_behind_a_root_port(bench: Bench, device: str, kernel: str, clean) -> None:

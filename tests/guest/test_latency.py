@@ -9,7 +9,7 @@ import pytest
 from emulators.qemu import Lab
 from tests.bench.latency import measure, median, p99
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.alone]
 
 
 def test_reads_of_an_idle_vf_while_another_carries_pktgen(lab: Lab) -> None:

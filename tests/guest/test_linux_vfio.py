@@ -59,7 +59,7 @@ SHARED, NEIGHBOUR = "0000:01:01.0", "0000:01:02.0"
 def crowded(lab: Lab) -> Iterator[VM]:
     """A guest with a VF that is alone in its group, and one that shares it with a device of the kernel's."""
     with ExitStack() as stack:
-        bench = Bench(lab, "igbvf", "7.2", stack)
+        bench = stack.enter_context(Bench(lab, "igbvf", "7.2"))
         first, second = bench.serve(2).sockets
         bridge = [RawDevice("pcie-pci-bridge,id=bridge"), RawDevice("virtio-rng-pci,bus=bridge,addr=2.0")]
         behind = VfioUser(second, options={"bus": "bridge", "addr": "1.0"})

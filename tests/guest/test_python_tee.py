@@ -18,7 +18,7 @@ from tests.guest.conftest import Bench
 from tests.guest.pmd import Cable, frame
 from tests.guest.stations import MACHINE, GuestStation, echoed
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.any_kernel]
 
 ENTRIES = load(Path(__file__).with_name("tee.toml"))
 ADDRESS, OTHER = "02:00:00:00:00:31", "02:00:00:00:00:32"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,9 @@ SUITE = [
     "drivers/__init__.py", "drivers/transports/__init__.py", "drivers/transports/contract.py",
     "emulators/__init__.py", "emulators/pci/__init__.py", "emulators/pci/testdevice.py", "__init__.py",
 ]  # fmt: skip
+Clean = Callable[..., None]
+ROM = r"vfio-pci \S+: Invalid PCI ROM header signature"
+"""What the kernel says of a ROM that holds no program, as that of the test function, each time its size is asked for."""
 RUNNER = ("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments")
 PROGRAM = """
 import os
@@ -96,12 +99,12 @@ def run(vm: VM, command: str, timeout: float = 60) -> Result:
     return vm.run(f"cd /mnt/share && BDF={vm.bdfs[0]} PYTHONPATH=/mnt/share python3 -B {command}", timeout=timeout)
 
 
-def test_linux_vfio_keeps_the_contract(guest: VM) -> None:
+def test_linux_vfio_keeps_the_contract(guest: VM, clean: Clean) -> None:
     said = run(guest, "-m pytest -q -rs --color=no -p no:cacheprovider -c /dev/null --rootdir=/tmp test_here.py", timeout=280)
     assert said.status == 0, said.text + said.stderr.decode()
     passed = re.search(r"(\d+) passed", said.text)
     assert passed is not None and int(passed[1]) > 120
-    assert not guest.kernel_warnings()
+    clean(guest, ROM)
 
 
 LIMITED = """

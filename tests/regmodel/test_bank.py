@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import pytest
@@ -14,15 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from regmodel.access import CONST, RSVD, RW, VOCABULARY, Access, OnRead, OnWrite
 from regmodel.bank import Bank
-from regmodel.bits import Field
+from regmodel.bits import Field, Lock
 from regmodel.conformance.oracle import Event, Oracle
 from regmodel.function import ResetCause
 from regmodel.registers import Bar, Each, Kind, Miss, Partial, Policy, Register, Wide, Window
 from tests.regmodel.described import bars
+from tests.support.thorough import THOROUGH
 
 CAUSES = list(ResetCause)
-THOROUGH = int(os.environ.get("REGMODEL_THOROUGH", "1"))
-"""How many times the usual number of examples to try."""
 SIZES = st.sampled_from([0, 0, 0, 0, 1, 2, 4, 8])
 """Bytes of an access; 0 stands for exactly one register, whatever its size."""
 VALUES = st.one_of(st.sampled_from([0, (1 << 64) - 1]), st.integers(0, (1 << 64) - 1))
@@ -46,9 +44,13 @@ POLICIES = st.builds(Policy, st.sampled_from(Miss), st.sampled_from(Partial), st
 # -- random descriptions ---------------------------------------------------------------------------------------------------
 
 
+KeysThere = list[tuple[str, int]]
+"""Fields that may be keys, and their widths."""
+
+
 @st.composite
-def fields(draw: st.DrawFn, width: int, shared: bool) -> list[Any]:
-    """Fields of a ``width``-bit register; ``shared`` ones have no write-once bits."""
+def fields(draw: st.DrawFn, width: int, shared: bool, keys: KeysThere = []) -> list[Any]:  # noqa: B006 - never changed
+    """Fields of a ``width``-bit register; ``shared`` ones have no write-once bits. Some are locked by one of ``keys``."""
     found: list[Any] = []
     lsb = 0
     while lsb < width:
@@ -58,8 +60,12 @@ def fields(draw: st.DrawFn, width: int, shared: bool) -> list[Any]:
             access = RW
         survives = frozenset(draw(st.sets(st.sampled_from(CAUSES), max_size=2)))
         name = "" if access.reserved else f"f{lsb}"
+        lock = None
+        if keys and access.writable and draw(st.booleans()):
+            key, bits = draw(st.sampled_from(keys))
+            lock = Lock(key, draw(st.integers(0, (1 << bits) - 1)))
         if draw(st.booleans()):
-            found.append(Field(access, lsb, size, name=name, survives=survives))
+            found.append(Field(access, lsb, size, name=name, survives=survives, lock=lock))
         lsb += size
     return [*found, RSVD[...]]
 
@@ -76,6 +82,7 @@ def register_files(draw: st.DrawFn) -> Bar:
     at = 0
     selects: list[str] = []
     targets: list[tuple[str, int, int]] = []  # name, width, elements
+    keys: KeysThere = []  # of registers that are there already, so that no lock is shut for ever
 
     def place(size: int, step: int) -> int:
         nonlocal at
@@ -97,7 +104,7 @@ def register_files(draw: st.DrawFn) -> Bar:
             apart = draw(st.sampled_from([4, 12]))
             here = place(4, apart + 4)
             for half, offset in ((f"{name}low", here), (f"{name}high", here + apart)):
-                what = tuple(draw(fields(32, False)))
+                what = tuple(draw(fields(32, False, keys)))
                 both = (f"{name}low", f"{name}high")
                 entries.append(half / Register(Kind.PLAIN, 32, offset, what, reset=draw(resets(32)), pair=both))
         elif kind == "alias" and targets:
@@ -105,10 +112,10 @@ def register_files(draw: st.DrawFn) -> Bar:
             size = width // 8
             spot = place(size, size * elements)
             offsets = Each(spot, size, elements) if elements > 1 else spot
-            entries.append(name / Register(Kind.ALIAS, width, offsets, tuple(draw(fields(width, True))), of=of))
+            entries.append(name / Register(Kind.ALIAS, width, offsets, tuple(draw(fields(width, True, keys))), of=of))
         elif kind == "banked" and selects:
             bank = (draw(st.sampled_from(selects)), draw(st.integers(1, 4)))
-            what = tuple(draw(fields(width, True)))
+            what = tuple(draw(fields(width, True, keys)))
             reset = draw(resets(width))
             entries.append(name / Register(Kind.PLAIN, width, place(size, size), what, reset=reset, banked_by=bank))
         elif kind in ("doorbell", "command"):
@@ -119,10 +126,12 @@ def register_files(draw: st.DrawFn) -> Bar:
             elements = draw(st.integers(2, 3)) if kind == "array" else 1
             spot = place(size, 2 * size * elements)
             offsets = Each(spot, size * draw(st.integers(1, 2)), elements) if kind == "array" else spot
-            what = tuple(draw(fields(width, False)))
+            what = tuple(draw(fields(width, False, keys)))
             entries.append(name / Register(Kind.PLAIN, width, offsets, what, reset=draw(resets(width))))
             targets.append((name, width, elements))
             selects += [name] if kind != "array" else []
+            stores = [f for f in what if isinstance(f, Field) and f.access.onwrite is OnWrite.STORE and f.lsb >= 0]
+            keys += [(f"{name}.{f.name}", f.width) for f in stores if kind != "array"]
     return Bar("random", at + draw(st.integers(0, 9)), *entries, policy=draw(POLICIES))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pathlib
+import resource
 from typing import Any
 
 import pytest
 from construct import Array, Bytes, Int32ul
 
-from regmodel.access import RC, RO, RS, RSVD, RW, RWO, W1P
+from regmodel.access import RC, RO, RS, RSVD, RW, RWO, W0C, W1C, W1P, W1S, W1T, Access
 from regmodel.bank import Bank, Cause, Path
 from regmodel.conformance.oracle import Oracle
 from regmodel.errors import StateError
@@ -183,6 +185,65 @@ def test_write_once_counts_from_a_reset_that_reaches_it() -> None:
         assert one.read(0, 4) == 2
 
 
+def test_a_lock_counts_as_the_write_finds_it() -> None:
+    """One write fills a register and shuts its lock; then nothing lands, but what hardware does, until it is open again."""
+    what = "size" / RW[15:0].locked_by("queue.on"), "go" / W1P[16].locked_by("queue.on"), "on" / RW[31]
+    bar = Bar("b", 16, "queue" / Reg32(0, *what, RSVD[...]), "far" / Reg32(4, RW, locked_by=("queue.size", 3)))
+    for one in (Bank(bar), Oracle(bar)):
+        one.write(0, 4, 0x8000_0003)
+        one.write(0, 4, 0x8001_0007)
+        one.write(4, 4, 1)
+        assert (one.read(0, 4), one.read(4, 4)) == (0x8000_0003, 0), "both locks are shut"
+        one.poke(0, 2, 5)
+        one.write(0, 8, 1 << 32 | 6)
+        assert (one.read(0, 4), one.read(4, 4)) == (5, 1), "hardware opened the one, and the write itself opens the other"
+        one.write(0, 8, 2 << 32 | 3)
+        assert (one.read(0, 4), one.read(4, 4)) == (3, 1), "which one write may shut, too, before it comes there"
+
+
+def test_a_locked_pulse_tells_nobody_and_is_noticed() -> None:
+    bank = Bank(Bar("b", 8, "x" / Reg32(0, "go" / W1P[0].locked_by("x.off"), "off" / RW[1], RSVD[...], reset=2)))
+    told: list[tuple[int, int]] = []
+    said: list[tuple[str, str, int]] = []
+    bank.on_write("x", lambda path, old, new, size, cause: told.append((old, new)))
+    bank.notice = lambda *what: said.append(what)
+    bank.write(0, 4, 1)
+    bank.write(0, 4, 1)
+    assert told == [(2, 0), (0, 1)] and said == [("locked", "x", 1)]
+
+
+@pytest.mark.parametrize(
+    ("access", "held", "harmless", "acts"),
+    [
+        (RW, 1, 1, 0), (W1C, 1, 0, 1), (W1C, 0, 1, None), (W0C, 1, 1, 0), (W0C, 0, 0, None), (W1S, 0, 0, 1), (W1S, 1, 1, None),
+        (W1T, 1, 0, 1), (W1P, 0, 0, 1), (RWO, 1, 1, 0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_write_that_is_locked_out_is_noticed_if_it_would_have_done_something(
+    access: Access, held: int, harmless: int, acts: int | None
+) -> None:
+    """A bit that holds ``held``: writing ``harmless`` would leave it, and ``acts`` change it, or act."""
+    v = "v" / access[0].locked_by("x.off")
+    bank = Bank(Bar("b", 8, "x" / Reg32(0, v, "off" / RW[31], RSVD[...], reset=1 << 31 | held)))
+    said: list[tuple[str, str, int]] = []
+    bank.notice = lambda *what: said.append(what)
+    bank.write(0, 4, 1 << 31 | harmless)
+    assert said == [], "nothing was locked out"
+    if acts is not None:
+        bank.write(0, 4, 1 << 31 | acts)
+        assert said == [("locked", "x", 1 << 31 | acts)] and bank.read(0, 4) == 1 << 31 | held
+
+
+def test_a_first_write_that_was_made_leaves_nothing_to_lock_out() -> None:
+    bank = Bank(Bar("b", 8, "x" / Reg32(0, "v" / RWO[0].locked_by("x.off"), "off" / RW[31], RSVD[...])))
+    said: list[tuple[str, str, int]] = []
+    bank.notice = lambda *what: said.append(what)
+    for value in (0, 1 << 31, 1 << 31 | 1):
+        bank.write(0, 4, value)
+    assert said == []
+
+
 def test_a_doorbell_stores_nothing_whatever_its_fields_say() -> None:
     bar = Bar("b", 8, "bell" / Doorbell32(0, "a" / RS[3:0], "b" / RC[4], RSVD[...]))
     for one in (Bank(bar), Oracle(bar)):
@@ -234,3 +295,23 @@ class TestState:
         with pytest.raises(StateError, match=message):
             bank.load({**Bank(BAR).save(), **change})
         assert bank.save() == before
+
+
+def test_a_large_bar_costs_the_memory_that_is_used() -> None:
+    """64 MiB with a register at either end and memory between."""
+
+    def resident() -> int:
+        return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    window = Window(0x1000, Bytes(0x2000), RW)
+    bar, before = Bar("b", 1 << 26, "a" / Reg32(0, RW, reset=5), "w" / window, "z" / Reg32((1 << 26) - 4, RW)), resident()
+    bank = Bank(bar)
+    for at in (0, 0x2004, bar.size - 4):
+        bank.write(at, 4, 0x12345678)
+    assert [bank.read(at, 4) for at in (0, 0x1000, 0x2004, bar.size - 4)] == [0x12345678, 0, 0x12345678, 0x12345678]
+    assert resident() - before < 1 << 23
+    state = bank.save()
+    bank.reset(ResetCause.BUS)
+    assert [bank.read(at, 4) for at in (0, 0x2004, bar.size - 4)] == [5, 0, 0]
+    bank.load(state)
+    assert [bank.read(at, 4) for at in (0, 0x2004, bar.size - 4)] == [0x12345678] * 3

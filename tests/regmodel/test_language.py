@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,19 +16,17 @@ import regmodel
 from regmodel.access import CONST, RC, RSVD, RW, RWO, W1C, Access, declaring_line
 from regmodel.bits import Bits, F
 from regmodel.catalogue import Description, Mailbox, Message, Ring
-from regmodel.errors import DescriptionError
+from regmodel.conduct import Held
 from regmodel.function import ResetCause
+from regmodel.handshakes import Handshake, Step
 from regmodel.keys import DECIMAL, Key, Keys
 from regmodel.layout import layout
 from regmodel.registers import Alias32, Bar, Doorbell32, Each, Reg8, Reg16, Reg32, Register, Window
+from tests.regmodel import test_locks
+from tests.support.contradictions import Case, gathering
 
-Case = tuple[str, str, Callable[[], object]]
 CASES: list[Case] = []
-
-
-def diagnoses(code: str, path: str) -> Callable[[Callable[[], object]], None]:
-    """The decorated function makes a bad description, which must be refused as ``code`` at ``path``."""
-    return lambda function: CASES.append((code, path, function))
+diagnoses = gathering(CASES)
 
 
 # -- fields ----------------------------------------------------------------------------------------------------------------
@@ -367,19 +364,24 @@ def mailbox_without_memory() -> object:
     return Description(name="d", title="", doc="", mailboxes=(Mailbox("box", "", memory="vmbmem"),))  # <-
 
 
+@diagnoses("handshake-unknown", "d.y")
+def handshake_that_names_nothing() -> object:
+    start = Handshake("start", "", ("driver", "device"), (Step("driver", "device", "go", ("x.go", "y")),))
+    bars = {0: Bar("b", 16, "x" / Reg32(0, RW))}
+    return Description(name="d", title="", doc="", bars=bars, handshakes=(start,))  # <-
+
+
+@diagnoses("why-missing", "x.go")
+def held_without_a_reason() -> object:
+    return Held("x.go", " ")  # <-
+
+
 # -- the tests -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("code", "path", "describe"), CASES, ids=[f"{c}:{f.__name__}" for c, _, f in CASES])
-def test_the_message_names_path_and_line(code: str, path: str, describe: Callable[[], object]) -> None:
-    lines, first = inspect.getsourcelines(describe)
-    (at,) = (first + i for i, line in enumerate(lines) if line.rstrip().endswith("# <-"))
-    with pytest.raises(DescriptionError) as caught:
-        describe()
-    error = caught.value
-    assert (error.code, error.path, error.where) == (code, path, f"{__file__}:{at}")
-    message = str(error)
-    assert "\n" not in message and message.startswith(f"{__file__}:{at}: {path}: ") and message.endswith(f"[{code}]")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_message_names_path_and_line(case: Case) -> None:
+    case.check()
 
 
 def test_every_diagnostic_has_a_test() -> None:
@@ -393,15 +395,15 @@ def test_every_diagnostic_has_a_test() -> None:
                     raised[str(argument.value)] = file
     above = {name for name, file in raised.items() if file.stem in ("pci", "capabilities") or "export" in file.parts}
     language = raised.keys() - above
-    assert language == {code for code, _, _ in CASES}
+    assert language == {case.code for case in (*CASES, *test_locks.CASES)}
     tests = "".join(file.read_text() for file in Path(__file__).parents[1].rglob("test_*.py"))
     assert [code for code in raised if f'"{code}"' not in tests] == []
 
 
 def test_docstrings_list_what_is_raised() -> None:
-    from regmodel import bits, catalogue, keys, registers
+    from regmodel import bits, catalogue, keys, locks, registers
 
-    for module in (bits, registers, keys, catalogue):
+    for module in (bits, registers, locks, keys, catalogue):
         source = inspect.getsource(module)
         codes = {
             str(node.args[0].value)

@@ -10,9 +10,12 @@ from construct import Array, Bytes, Const, Enum, Int8ul, Int16ul, Int32ul, Struc
 from regmodel import render
 from regmodel.access import RC, RO, RSVD, RW, W1P
 from regmodel.bits import Bits, F
+from regmodel.catalogue import devices
 from regmodel.errors import UsageError
 from regmodel.function import ResetCause
 from regmodel.registers import UNIMPLEMENTED, Alias32, Bar, Doorbell32, Each, Pair32, Reg8, Reg32, Reg64, Window
+from regmodel.render.prose import notes
+from regmodel.render.svg import bit_parts
 from regmodel.sources import Document, Symbol
 from tests.regmodel.described import descriptions
 
@@ -41,6 +44,18 @@ RECORD = Struct(
 
 def same(renderable: object, expected: str) -> None:
     assert render.text(renderable) == textwrap.dedent(expected).lstrip("\n")  # type: ignore[arg-type]
+
+
+def test_locks_are_said() -> None:
+    what = "a" / RW[0], "b" / RW[1].locked_by("x.a"), "c" / RW[2].locked_by("x.a"), "d" / RW[3].locked_by("y", 0x10)
+    x = Reg8(0, *what, RSVD[...])
+    bar = Bar("b", 16, "x" / x, "y" / Reg8(1, RW, locked_by=("x.a", 0)))
+    assert list(notes("x", bar.entries["x"])) == [
+        "Locked: writes to b, c are ignored while x.a is 1.",
+        "Locked: writes to d are ignored while y is 0x10.",
+    ]
+    assert list(notes("y", bar.entries["y"])) == ["Locked: writes to it are ignored while x.a is 0."]
+    assert "x.a is 1" in bit_parts(x.fields)[1].told, "on hover"
 
 
 def test_a_register() -> None:
@@ -265,12 +280,13 @@ def test_a_name_is_found_wherever_it_is() -> None:
         render.decode(igbvf, "status", b"\0")
 
 
-@pytest.mark.parametrize("name", ["igbvf", "igbvf-i350"])
+@pytest.mark.parametrize("name", sorted(devices()))
 def test_everything_of_a_device_fits_80_columns(name: str) -> None:
     d = descriptions()[name]
     pages = [render.text(render.draw_device(d))]
     pages += [render.text(render.draw(d, entry)) for bar in d.bars.values() for entry in bar.entries]
     pages += [render.text(render.draw(d, schema)) for schema in d.schemas]
+    assert all(pages)
     assert max(len(line) for page in pages for line in page.splitlines()) <= 80
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 import pytest
 from construct import Int32ul, Struct
@@ -18,6 +19,7 @@ from regmodel.registers import Bar, Each, Pair32, Reg32
 from regmodel.sources import Document, Symbol, symbols
 from tests.regmodel.described import bars, descriptions
 from tests.support.claims import Claim, of_description, refutations
+from tests.support.interleaving import At
 from tests.support.symbols import Unresolved, evaluate
 
 NAMES = sorted(descriptions())
@@ -131,3 +133,15 @@ def test_a_wrong_number_is_found(what: str) -> None:
 def test_right_numbers_pass(description: Description) -> None:
     found = list(of_description("right", description))
     assert found and not refutations(found, made_up_values())
+
+
+def test_two_processes_may_evaluate_at_once(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, at: At
+) -> None:
+    """The other one compiles the same while the first one is about to put its program in place."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    folder = tmp_path_factory.mktemp("headers")
+    (folder / "one.h").write_text("#define ONE 1\n")
+    symbol = Symbol("nobody", "one.h", "ONE")
+    at(Path, "rename", lambda: evaluate([symbol], lambda package, files: folder))
+    assert evaluate([symbol], lambda package, files: folder) == {symbol: 1}

@@ -83,6 +83,26 @@ class Btf:
             return self.base.find(name)
         raise KeyError(name)
 
+    def named(self) -> set[str]:
+        """The names of all structures and unions of this image itself."""
+        types = (self.type(number) for number in range(self.first, self.last))
+        return {name for _, _, name, kind, *_ in types if name and kind in (STRUCT, UNION)}
+
+    def parts(self, name: str) -> set[str]:
+        """A type and all named ones that lie inside of it, without the alternatives of unions."""
+        found: set[str] = set()
+        todo = [self.find(name)]
+        while todo:
+            owner, at, name, kind, count, inner, _ = self.type(todo.pop())
+            if kind in (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG):
+                todo.append(inner)
+            elif kind == ARRAY:
+                todo.append(struct.unpack_from("<I", owner.types, at + 12)[0])
+            elif kind == STRUCT:
+                found.add(name)
+                todo += [struct.unpack_from("<4xI", owner.types, at + 12 + 12 * i)[0] for i in range(count)]
+        return found - {""}
+
     def has(self, path: str) -> bool:
         """There is such a ``type`` or ``type.member``."""
         try:

@@ -92,7 +92,7 @@ def of_fields(path: str, fields: Iterable[Field]) -> Iterator[Claim]:
         for symbol in _symbols(field.sources):
             if symbol.of is not None:
                 yield Claim(f"{at}={symbol.of}", symbol, field.number(symbol.of) << field.lsb, "value")
-            elif symbol.name.endswith("_SHIFT"):
+            elif symbol.bit or symbol.name.endswith("_SHIFT"):
                 yield Claim(at, symbol, field.lsb, "lowest bit")
             else:
                 yield Claim(at, symbol, field.mask, "mask")

@@ -61,7 +61,7 @@ def evaluate(symbols: Iterable[Symbol], tree: Callable[[str, set[str]], Path] | 
 
 
 def _plain(symbol: Symbol) -> Symbol:
-    return replace(symbol, base=0, shift=0, of=None)
+    return replace(symbol, base=0, shift=0, of=None, bit=False)
 
 
 def value_of(symbol: Symbol, values: Mapping[Symbol, int | Unresolved]) -> int | Unresolved:
@@ -117,16 +117,15 @@ def _run(functions: list[str]) -> dict[int, int]:
     """Compile and run, from standard input to a file in memory."""
     calls = "".join(f"file{i}(); " for i, text in enumerate(functions) if text)
     program = "\n".join((PRELUDE, *functions, f"int main(void) {{ {calls} return 0; }}\n"))
-    binary = Cache().path("symbols", digest(program))
-    if not binary.exists():
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        part = binary.with_suffix(".part")
+
+    def make(part: Path) -> None:
         try:
             done = subprocess.run(["gcc", "-xc", "-O0", "-w", "-o", part, "-"], input=program, text=True, capture_output=True)
         except FileNotFoundError:
             missing("gcc, which evaluates cited symbols,", "apt-get install gcc libc6-dev")
         assert done.returncode == 0, f"cited symbols do not compile:\n{done.stderr[:3000]}"
-        part.rename(binary)
+
+    binary = Cache().entry("symbols", digest(program), make)
     printed = subprocess.run([binary], text=True, capture_output=True, check=True).stdout
     return {int(number): int(value) for number, value in (line.split() for line in printed.splitlines())}
 

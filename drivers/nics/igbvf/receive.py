@@ -17,8 +17,8 @@ import numpy as np
 from drivers.errors import RingError
 from drivers.ethdev import QueueSetup, RxOffload
 from drivers.mempool import NONE, Indices, PacketType, RxFlag, TxFlag
-from drivers.nics.igbvf.spans import Spans
-from drivers.nics.igbvf.words import mask, shift
+from drivers.nics.spans import Spans
+from drivers.nics.words import mask, shift
 from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
 from regmodel.errors import UsageError

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from drivers.errors import RingError
 from drivers.ethdev import QueueSetup
 from drivers.mempool import MAX_ROOM, NONE, Indices, Mempool, TxFlag
-from drivers.nics.igbvf.spans import Spans
-from drivers.nics.igbvf.words import mask, shift, value
+from drivers.nics.spans import Spans
+from drivers.nics.words import mask, shift, value
 from drivers.registers.igbvf import Igbvf
 from drivers.transports import Transport
 from regmodel.errors import UsageError

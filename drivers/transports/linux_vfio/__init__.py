@@ -18,12 +18,16 @@ from regmodel.catalogue import Device
 __all__ = ["LinuxVfio", "System", "open"]
 
 
-def open(rest: str, device: Device, *, system: System | None = None, mapped: bool = True) -> LinuxVfio:
-    """``vfio:BDF``. ``mapped=False`` reaches all registers by system calls, which is slow and sees more.
+def open(
+    rest: str, device: Device, *, system: System | None = None, mapped: bool = True, physical: bool = False
+) -> LinuxVfio:
+    """``vfio:BDF``. ``mapped=False`` reaches all registers by system calls, which is slow and sees more. ``physical`` is for a
+    function whose DMA passes the IOMMU by (a virtio device of QEMU's without ACCESS_PLATFORM): its memory is taken from what
+    the kernel was told to leave alone, so that both ways lead to the same place.
 
     Raises ``UsageError``, ``NoSuchFunction``, ``NotViable``, ``PermissionDenied``, ``NotSupported``.
     """
     if platform.machine() not in ("x86_64", "AMD64"):
         raise NotSupported("vfio: needs x86-64: elsewhere stores to memory and to registers may pass each other")
     system = system or System()
-    return LinuxVfio(find(rest, device, system), system, mapped=mapped)
+    return LinuxVfio(find(rest, device, system), system, mapped=mapped, physical=physical)

@@ -29,10 +29,15 @@ MOST = 1 << 20
 
 
 class Container:
-    """Opened for the group of ``binding``. Raises ``PermissionDenied``, ``NotViable``, ``NotSupported``."""
+    """Opened for the group of ``binding``. Raises ``PermissionDenied``, ``NotViable``, ``NotSupported``.
 
-    def __init__(self, binding: Binding, system: System) -> None:
+    ``physical``: memory is that of the machine at the very address that the function is told, for functions which pass the
+    IOMMU by.
+    """
+
+    def __init__(self, binding: Binding, system: System, *, physical: bool = False) -> None:
         self._binding, self._system = binding, system
+        self._memory = -1
         self._files = contextlib.ExitStack()
         try:
             self.group = self._open(binding.device_file)
@@ -41,6 +46,8 @@ class Container:
             self._join()
             usable, page = self._limits()
             self.iova = IovaAllocator(usable, page=page)
+            if physical:
+                self._memory = self._open(system.dev / "mem")
         except BaseException:
             self.close()
             raise
@@ -58,7 +65,12 @@ class Container:
     def alloc(self, size: int) -> Pages:
         """Zeroed pages that the function reaches. Raises ``PermissionDenied``, ``NotSupported``, ``UsageError``."""
         iova = self.iova.alloc(size)
-        pages = Pages(self, iova, self.iova.round(size))
+        try:
+            pages = Pages(self, iova, self.iova.round(size), self._memory)
+        except PermissionError:
+            self.iova.free(iova)
+            reserve = f"boot with memmap=64M${iova & -(64 << 20):#x}, within memory that the machine has"
+            raise PermissionDenied(f"the memory at {iova:#x} is the kernel's: {reserve}") from None
         request = bytearray(vfio.DMA_MAP.pack(vfio.DMA_MAP.size, READ_WRITE, pages.address, iova, pages.size))
         try:
             self._system.ioctl(self.fd, Ioctl.IOMMU_MAP_DMA, request)
@@ -151,10 +163,15 @@ class Pages:
     It is shared and not private memory: a fork would otherwise leave the function with the child's copy.
     """
 
-    def __init__(self, owner: Container, iova: int, size: int) -> None:
+    def __init__(self, owner: Container, iova: int, size: int, physical: int = -1) -> None:
+        """``physical`` is a file of the machine's memory, of which these pages are to be those at ``iova``; -1 for none."""
         self.iova, self.size = iova, size
         self._owner: Container | None = owner
-        self._memory = mmap.mmap(-1, size, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0))
+        if physical < 0:
+            self._memory = mmap.mmap(-1, size, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0))
+        else:
+            self._memory = mmap.mmap(physical, size, mmap.MAP_SHARED, offset=iova)
+            self._memory[:] = bytes(size)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self.view = memoryview(self._memory)
         self.on_free: Callable[[Pages], None] = lambda pages: None

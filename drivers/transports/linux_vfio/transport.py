@@ -86,7 +86,8 @@ def _gone(name: str, error: OSError) -> DeviceGone:
 
 
 class LinuxVfio(Transport):
-    """The function that ``binding`` found. ``mapped=False``: no BAR is mapped, each access is a system call.
+    """The function that ``binding`` found. ``mapped=False``: no BAR is mapped, each access is a system call. ``physical``: see
+    ``Container``.
 
     Raises what ``Container`` raises.
     """
@@ -94,7 +95,7 @@ class LinuxVfio(Transport):
     virtualised = frozenset(Virtualised)
     coherent = True
 
-    def __init__(self, binding: Binding, system: System, *, mapped: bool = True) -> None:
+    def __init__(self, binding: Binding, system: System, *, mapped: bool = True, physical: bool = False) -> None:
         self.name = f"vfio:{binding.address}"
         self._system, self._mapped = system, mapped
         self._bars: dict[int, AreaBar] = {}
@@ -102,7 +103,7 @@ class LinuxVfio(Transport):
         self._buffers: dict[int, Pages] = {}
         self._vectors: Vectors | None = None
         self._open = True
-        self._container = Container(binding, system)
+        self._container = Container(binding, system, physical=physical)
         try:
             self._fd = self._container.device()
             self._describe()

@@ -28,6 +28,8 @@ BACKENDS = {
     "pcap": "pcap:Pcap",
     "dgram": "dgram:Dgram",
     "stream": "stream:Stream",
+    "patch": "patch:Patch",
+    "vhost-user": "vhost_user:VhostUser",
     "gen": "gen:Gen",
     "sink": "sink:Sink",
 }

@@ -60,6 +60,14 @@ class Dgram(PacketBackend):
             self.local.unbind()
             self._socket = None
 
+    def _hush(self) -> None:
+        """Whoever sends to a path hears whether that was taken, so nothing may be taken that is not read.
+
+        Linux net/unix/af_unix.c ``unix_dgram_sendmsg``: EPIPE from then on.
+        """
+        if self._socket is not None and self.local.is_path:
+            self._socket.shutdown(socket.SHUT_RD)
+
     def _read(self, buffer: memoryview) -> int:
         return self._receive(buffer)
 

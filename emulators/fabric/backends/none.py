@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emulators.fabric.backends.options import Options
+from emulators.fabric.offload import Takes
 from emulators.fabric.uplink import Wire
 from emulators.loop import Loop
 from regmodel.function import Buffer
@@ -15,6 +16,7 @@ class Quiet:
     """A back end that takes everything, does nothing and has nothing to close: the base of those that do a bit more."""
 
     USAGE = ""
+    takes = Takes.NONE
 
     def __init__(self, options: Options) -> None:
         self.spec = options.spec

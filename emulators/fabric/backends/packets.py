@@ -4,7 +4,7 @@ In here: bursts, the bounded queue, and what happens when the far end is away. W
 ``dgram`` say.
 
 A readable descriptor only defers the burst that reads it: frames lead to guest memory, and only a burst may wait for
-that (``emulators.loop``). While the burst is due the descriptor is not watched.
+that (``emulators.loop``). Bursts go on until there is nothing left, so that the loop has to tell of what is new only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from emulators.fabric.backends.options import Options
+from emulators.fabric.offload import Partial, Takes
 from emulators.fabric.uplink import Wire
 from emulators.loop import Loop, Scheduled
 from regmodel.errors import UsageError
@@ -24,8 +25,11 @@ from regmodel.function import Buffer
 BURST = 64
 """Frames taken from a descriptor before the loop looks at the others."""
 
-LONGEST = 65536
-"""Octets: no frame that a TAP device or a datagram carries is longer."""
+MOST_LAST = 64
+"""Bursts that are read at the end; a network that goes on sending does not keep us here."""
+
+LONGEST = 4096 + 65536
+"""Octets: no frame that a TAP device or a datagram carries is longer (QEMU's NET_BUFSIZE)."""
 
 QUEUE = 1024
 """Frames that wait for a far end which does not keep up."""
@@ -60,6 +64,8 @@ class FarEnd:
 
 class PacketBackend:
     """The common half. A subclass opens a descriptor, reads one frame into a buffer, writes one frame."""
+
+    takes = Takes.NONE
 
     def __init__(self, options: Options) -> None:
         self.spec, self.options = options.spec, options
@@ -96,12 +102,15 @@ class PacketBackend:
         """True when the descriptor is no good any more after this error of ``_read``: it is closed."""
         return False
 
+    def _hush(self) -> None:
+        """Have the kernel refuse what others send us from now on, where it can tell them so."""
+
     # -- Backend
 
     def open(self, loop: Loop, wire: Wire) -> None:
-        self._fd = self._start()
         self._loop, self._wire = loop, wire
-        loop.add(self._fd, self._readable)
+        self._fd = self._start()
+        loop.add(self._fd, self._readable, edge=True)
 
     def close(self) -> None:
         if self._loop is not None and self._fd >= 0:
@@ -115,13 +124,24 @@ class PacketBackend:
                 timer.cancel()
         self._timer = self._again = None
 
+    def let_go(self) -> Sequence[Buffer]:
+        """See ``Parting``."""
+        if self._fd >= 0:
+            self._hush()
+        for _ in range(MOST_LAST):
+            if not self._burst():
+                break
+        waiting = list(self._queue)
+        self.close()
+        return waiting
+
     def counters(self) -> dict[str, Any]:
         return {**self.counts, "queued": len(self._queue), "failures": self.far.failures}
 
     def send(self, frames: Sequence[Buffer]) -> int:
         written = 0 if self._queue else self._write_all(frames)
         waiting = frames[written : written + QUEUE - len(self._queue)]
-        self._queue.extend(map(bytes, waiting))
+        self._queue.extend(frame if isinstance(frame, Partial) else bytes(frame) for frame in waiting)
         if waiting and self._timer is None and self._loop is not None:
             self._pause = RETRY
             self._timer = self._loop.call_at(self._loop.now() + RETRY, self._retry)
@@ -158,7 +178,6 @@ class PacketBackend:
 
     def _readable(self) -> None:
         if self._loop is not None:
-            self._loop.interest(self._fd, read=False)
             self._loop.defer(self._burst)
 
     def _burst(self) -> bool:
@@ -169,8 +188,6 @@ class PacketBackend:
         if frames:
             self.counts["frames_in"] += len(frames)
             self._wire.receive(frames)
-        if not more and self._fd >= 0 and self._loop is not None:
-            self._loop.interest(self._fd)
         return more
 
     def _read_all(self) -> tuple[list[Buffer], bool]:
@@ -207,4 +224,4 @@ class PacketBackend:
         except UsageError:
             self._again = self._loop.call_at(self._loop.now() + REOPEN, self._reopen)
         else:
-            self._loop.add(self._fd, self._readable)
+            self._loop.add(self._fd, self._readable, edge=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulators.fabric.backends.options import Options
 from emulators.fabric.backends.packets import BURST
+from emulators.fabric.offload import Takes
 from emulators.fabric.uplink import Wire
 from emulators.loop import Loop, Scheduled
 from regmodel.function import Buffer
@@ -35,6 +36,7 @@ class Pcap:
     """``pace=real`` keeps the gaps of the capture, ``pace=fast`` (the default) has none; ``wait`` seconds before the first."""
 
     USAGE = "pcap:in=FILE,out=FILE[,pace=fast|real][,wait=SECONDS] (in, out or both)"
+    takes = Takes.NONE
 
     def __init__(self, options: Options) -> None:
         self.spec, self.options = options.spec, options

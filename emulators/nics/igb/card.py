@@ -12,13 +12,12 @@ VF2 are on port 0, VF1 and VF3 on port 1.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emulators.fabric.counters import Traffic
-from emulators.fabric.frames import kind_of
+from emulators.fabric.frames import kind_of, seeded_mac
 from emulators.fabric.pool import Pool
 from emulators.fabric.switch import Switch
 from emulators.loop import Loop
@@ -28,9 +27,10 @@ from emulators.nics.igb.pf import SPEED, PfDriver
 from emulators.nics.igb.pf_control import PfControl
 from emulators.nics.igb.pf_filters import ZERO
 from emulators.nics.igb.pf_registers import I350, I82576, Silicon
+from emulators.state import take_on
 from regmodel.bank import Bank
 from regmodel.catalogue import Device
-from regmodel.errors import StateError, UsageError
+from regmodel.errors import UsageError
 from regmodel.function import Buffer, ResetCause
 
 if TYPE_CHECKING:
@@ -188,9 +188,7 @@ class IgbCard:
         self._observer: MailboxObserver | None = None
 
     def _address(self, kind: str, last: int) -> bytes:
-        """A locally administered address: 02, three bytes from the seed, 0 and ``last``."""
-        hashed = zlib.crc32(f"{self.seed}/{self.device.identity}/{kind}".encode())
-        return bytes((0x02, *hashed.to_bytes(4, "big")[:3], 0, last))
+        return seeded_mac(f"{self.seed}/{self.device.identity}/{kind}", last)
 
     # -- observer
 
@@ -253,17 +251,11 @@ class IgbCard:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Load it before the VFs. Raises ``StateError`` and changes nothing when it is not of such a card."""
-        if state.get("version") != VERSION or state.get("device") != self.device.name:
-            whose = f"{state.get('device')!r} version {state.get('version')!r}"
-            raise StateError(f"the saved state is of {whose}, not of {self.device.name!r} version {VERSION}")
-        before = [port.pf.save() for port in self.ports]
-        try:
-            for port, image in zip(self.ports, state["ports"], strict=True):
-                port.pf.load(image)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            for port, image in zip(self.ports, before, strict=True):
-                port.pf.load(image)
-            raise StateError(f"the saved state of this card is damaged: {error}") from error
+        take_on(state, self.device.name, VERSION, self.save, self._take)
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        for port, image in zip(self.ports, state["ports"], strict=True):
+            port.pf.load(image)
 
 
 def _number(name: str, value: int | str, allowed: Sequence[int]) -> int:

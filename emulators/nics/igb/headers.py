@@ -14,7 +14,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple, TypeAlias
 
-from emulators.nics.igb.offload import crc32c, residue, swap16
+from emulators.fabric.checksums import crc32c, residue, swap16
 from emulators.nics.igb.words import mask
 from regmodel.function import Buffer
 from regmodel.rings.igb import RX_WRITEBACK

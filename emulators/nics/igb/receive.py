@@ -19,12 +19,13 @@ from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any
 
+from emulators.fabric.checksums import swap16
 from emulators.fabric.pool import Pool
+from emulators.nics.igb import telling
 from emulators.nics.igb.buffers import DescType, Piece, lay_out
 from emulators.nics.igb.counters import Counters
 from emulators.nics.igb.headers import Found, examine_all
 from emulators.nics.igb.interrupts import Interrupts
-from emulators.nics.igb.offload import swap16
 from emulators.nics.igb.rss import Rss
 from emulators.nics.igb.words import mask, place
 from regmodel.bank import Bank, Cause, Path
@@ -204,7 +205,10 @@ class ReceiveQueue:
         """One descriptor per frame of so many octets, without a wrap; how many went, 0 when the ring was reset meanwhile."""
         n, at = len(frames), self._place(head)
         epoch, dma = self._epoch, self.host.dma
-        addresses = memoryview(dma.read(at, 16 * n)).cast("Q")[::2].tolist()
+        words = memoryview(dma.read(at, 16 * n)).cast("Q")
+        addresses = words[::2].tolist()
+        if self.host.on_descriptor is not None:
+            self._tell("fetch", head, addresses, words[1::2].tolist())
         found, plain = self._look_at_all(frames)
         if not plain and [frame for frame in frames if frame[12] == _VLAN[0]]:
             frames, found = self._untag_all(frames, found, loopback)
@@ -275,6 +279,8 @@ class ReceiveQueue:
         """Fill the buffers of one descriptor; its write-back, or None when the ring was reset meanwhile."""
         epoch, dma = self._epoch, self.host.dma
         address, header = memoryview(dma.read(self._place(head), 16)).cast("Q").tolist()
+        if self.host.on_descriptor is not None:
+            self._tell("fetch", head, (address,), (header,))
         if piece.data:
             dma.write(address, piece.data)
         if piece.header:
@@ -297,8 +303,16 @@ class ReceiveQueue:
             words[1::2] = high  # a word at a time: the guest looks at them meanwhile
         if epoch != self._epoch:
             return False
+        if self.host.on_descriptor is not None:
+            self._tell("write-back", self._words[self._head.index], low, high)
         self._words[self._head.index] = head
         return True
+
+    def _tell(self, op: str, first: int, low: Sequence[int], high: Sequence[int]) -> None:
+        """Both words of descriptors from place ``first`` on, to whoever traces."""
+        if self.host.on_descriptor is not None:
+            legacy = self._split.get("desctype") == DescType.LEGACY
+            telling.receive(self.host.on_descriptor, op, self.index, first, low, high, legacy=legacy)
 
     # -- state
 

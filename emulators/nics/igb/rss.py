@@ -1,8 +1,9 @@
 """Receive side scaling for the two queues of an 82576 VF: which queue a frame goes to, and the hash in its descriptor.
 
-In here: the Toeplitz hash and its table. The key, the table and the types are registers of the PF (RSSRK, RETA, MRQC), and
-so is the switch per pool (VMOLR.RSSE), which stock ``igb`` sets for its own pool only: a VF under it gets no RSS and all of
-its frames in queue 0. Whoever models another PF hands one of these to the VF.
+In here: which headers are hashed, and the table; the Toeplitz hash itself is in ``emulators.nics.toeplitz``. The key, the table
+and the types are registers of the PF (RSSRK, RETA, MRQC), and so is the switch per pool (VMOLR.RSSE), which stock ``igb`` sets
+for its own pool only: a VF under it gets no RSS and all of its frames in queue 0. Whoever models another PF hands one of these
+to the VF.
 
 Sources: 82576 datasheet, chapter 7.1 (RSS; VMDq with RSS, where the lowest bit of a table entry picks the queue of the
 pool); Linux igb/igb_main.c ``igb_set_vmolr``; QEMU hw/net/igb_core.c ``igb_rss_get_hash_type``.
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from emulators.nics.igb.headers import IPV4, IPV4_OPTIONS, IPV6, IPV6_EXTENDED, TCP, UDP, parse
+from emulators.nics.toeplitz import Toeplitz
 from regmodel.function import Buffer
 
 NONE, TCP_V4, V4, TCP_V6, V6_EX, V6, TCP_V6_EX, UDP_V4, UDP_V6, UDP_V6_EX = range(10)
@@ -30,27 +32,12 @@ class Rss:
     types: frozenset[int] = frozenset({TCP_V4, V4, TCP_V6, V6})
 
     @cached_property
-    def _rows(self) -> list[list[int]]:
-        """For each byte of the input and each of its values, what it adds to the hash."""
-        key = int.from_bytes(self.key, "big")
-        bits = 8 * len(self.key)
-        windows = [key >> bits - 32 - at & 0xFFFFFFFF for at in range(bits - 32 + 1)]
-        rows = []
-        for at in range((bits - 32) // 8):
-            row = [0] * 256
-            for value in range(256):
-                for bit in range(8):
-                    if value >> 7 - bit & 1:
-                        row[value] ^= windows[8 * at + bit]
-            rows.append(row)
-        return rows
+    def _toeplitz(self) -> Toeplitz:
+        return Toeplitz(self.key)
 
     def toeplitz(self, data: Buffer) -> int:
         """The hash of at most 36 bytes."""
-        value = 0
-        for row, byte in zip(self._rows, data, strict=False):
-            value ^= row[byte]
-        return value
+        return self._toeplitz.hash(data)
 
     def hash(self, frame: Buffer) -> tuple[int, int]:
         """(RSS type, hash) of a frame; (0, 0) when it is of no type that is hashed."""

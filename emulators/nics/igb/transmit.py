@@ -22,6 +22,7 @@ from typing import Any
 
 from emulators.fabric.frames import FCS
 from emulators.fabric.pool import Pool, VlanInsert
+from emulators.nics.igb import telling
 from emulators.nics.igb.counters import Counters
 from emulators.nics.igb.interrupts import Interrupts
 from emulators.nics.igb.offload import (
@@ -151,6 +152,8 @@ class TransmitQueue:
         epoch = self._epoch
         done = 0
         stop: Stop | None = None
+        addresses: Sequence[int] = ()
+        commands: Sequence[int] = ()
         try:
             words = memoryview(self.host.dma.read(at, 16 * n)).cast("Q").tolist()
             addresses, commands = words[0::2], words[1::2]
@@ -163,18 +166,21 @@ class TransmitQueue:
             frames, stop = None, Stop("tx-descriptor-unreachable", fault=str(fault))
         if epoch != self._epoch:
             return False
+        if self.host.on_descriptor is not None:
+            end = done + (stop is not None)  # with the one that cannot be
+            telling.transmit(self.host.on_descriptor, "fetch", self.index, head, addresses[:end], commands[:end])
         if frames:
             self.counters.transmit(self.pool, self.host.packets, frames)
         if epoch == self._epoch:
-            self._finish(at, commands[:done] if done else (), (head + done) % count, stop)
+            self._finish(at, addresses, commands[:done] if done else (), (head + done) % count, stop)
         words, (first, last) = self._words, self._at[:2]
         return epoch == self._epoch and not self.halted and words[first] != words[last]
 
-    def _finish(self, at: int, commands: Sequence[int], head: int, stop: Stop | None) -> None:
+    def _finish(self, at: int, addresses: Sequence[int], commands: Sequence[int], head: int, stop: Stop | None) -> None:
         """Write back, move the head, raise the interrupt; halt when the burst met a ``stop``."""
         epoch = self._epoch
         try:
-            reported = self._write_back(at, commands, head)
+            reported = self._write_back(at, addresses, commands, head)
         except DmaFault as fault:
             reported, stop = False, Stop("tx-write-back-unreachable", fault=str(fault))
         if epoch != self._epoch:
@@ -186,7 +192,7 @@ class TransmitQueue:
         if reported:
             self.interrupts.cause(self.interrupts.transmit[self.index])
 
-    def _write_back(self, at: int, commands: Sequence[int], head: int) -> bool:
+    def _write_back(self, at: int, addresses: Sequence[int], commands: Sequence[int], head: int) -> bool:
         """Set DD in the descriptors that ask for it (RS), or report the head where the guest wants that. True if any did."""
         done = [i for i, command in enumerate(commands) if command & _RS]
         if not done:
@@ -199,10 +205,14 @@ class TransmitQueue:
         if view is None:
             for i in done:
                 self.host.dma.write(at + 16 * i + 12, ((commands[i] | _DONE) >> _STATUS).to_bytes(4, "little"))
-            return True
-        status = view.cast("I")
-        for i in done:
-            status[4 * i + 3] = (commands[i] | _DONE) >> _STATUS
+        else:
+            status = view.cast("I")
+            for i in done:
+                status[4 * i + 3] = (commands[i] | _DONE) >> _STATUS
+        if self.host.on_descriptor is not None:
+            first, tell = self._words[self._head.index], self.host.on_descriptor
+            for i in done:
+                telling.transmit(tell, "write-back", self.index, first + i, (addresses[i],), (commands[i] | _DONE,))
         return True
 
     def _plain(self, addresses: Sequence[int], commands: Sequence[int]) -> list[Buffer] | None:

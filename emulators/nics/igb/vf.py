@@ -19,9 +19,9 @@ from emulators.nics.igb.mailbox import Interrupt, VfMailbox
 from emulators.nics.igb.receive import ReceiveQueue
 from emulators.nics.igb.rss import Rss
 from emulators.nics.igb.transmit import TransmitQueue
+from emulators.state import take_on
 from regmodel.bank import Bank, Cause, Path
 from regmodel.catalogue import Device
-from regmodel.errors import StateError
 from regmodel.function import Buffer, Host, ResetCause
 
 VERSION = 1
@@ -183,15 +183,7 @@ class IgbVf:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take on a saved image. Raises ``StateError`` and changes nothing when it is not of this device."""
-        if state.get("version") != VERSION or state.get("device") != self.device.name:
-            whose = f"{state.get('device')!r} version {state.get('version')!r}"
-            raise StateError(f"the saved state is of {whose}, not of {self.device.name!r} version {VERSION}")
-        before = self.save()
-        try:
-            self._take(state)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            self._take(before)
-            raise StateError(f"the saved state of {self.device.name} is damaged: {error}") from error
+        take_on(state, self.device.name, VERSION, self.save, self._take)
 
     def _take(self, state: Mapping[str, Any]) -> None:
         self.bank.load(state["bank"])

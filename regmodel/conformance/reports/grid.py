@@ -39,6 +39,23 @@ def grid(report: Report) -> Grid:
     return Grid(tests, tuple((path, tuple(tuple(by.get(test, ())) for test in tests)) for path, by in cells.items()))
 
 
+def halves(report: Report) -> list[Grid]:
+    """Two grids, each as narrow as it can be: tests that share registers with the first test, and all others (causes,
+    messages, rings). One, where there is nothing else.
+    """
+    whole = grid(report)
+    mine: set[str] = set(whole.tests[:1])
+    lines = [({test for test, rows in zip(whole.tests, cells, strict=True) if rows}, path) for path, cells in whole.lines]
+    while more := set().union(*(tests for tests, _ in lines if tests & mine)) - mine:
+        mine |= more
+    found = []
+    for half in (mine, set(whole.tests) - mine):
+        columns = [i for i, test in enumerate(whole.tests) if test in half]
+        rows = [(path, tuple(cells[i] for i in columns)) for path, cells in whole.lines if any(cells[i] for i in columns)]
+        found.append(Grid(tuple(whole.tests[i] for i in columns), tuple(rows)))
+    return [one for one in found if one.tests]
+
+
 def outcome_of(rows: tuple[Row, ...]) -> Outcome | None:
     """What one cell comes to; None where the test says nothing about the register."""
     return worst(row.outcome for row in rows) if rows else None

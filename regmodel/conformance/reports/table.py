@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regmodel.conformance.outcomes import Outcome, Report
-from regmodel.conformance.reports.grid import LETTERS, grid, outcome_of, reasons
+from regmodel.conformance.reports.grid import LETTERS, Grid, halves, outcome_of, reasons
 
 STYLES = {
     Outcome.PASS: "green",
@@ -22,8 +22,9 @@ STYLES = {
 
 
 def draw(report: Report, *, why: bool = False) -> RenderableType:
-    """The whole: the grid, what failed, and with ``why`` each reason for what was left out."""
-    parts: list[RenderableType] = [_grid(report), _legend(), ""]
+    """The whole, for 80 columns: grids, what failed, and with ``why`` each reason for what was left out."""
+    parts: list[RenderableType] = [part for half in halves(report) for part in (_grid(half), "")]
+    parts += [_legend(), ""]
     parts += list(_details(report))
     if why:
         parts += list(_left_out(report))
@@ -34,9 +35,8 @@ def draw(report: Report, *, why: bool = False) -> RenderableType:
     return Group(*parts)
 
 
-def _grid(report: Report) -> Table:
-    shown = grid(report)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+def _grid(shown: Grid) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     names = [test.removeprefix("csr_").replace("_", " ") for test in shown.tests]
     height = max((len(name) for name in names), default=0)
     table.add_column(Text("\n" * (height - 1) + "register"), no_wrap=True)

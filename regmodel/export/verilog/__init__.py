@@ -19,16 +19,30 @@ before that clock. A reset is last of all; of several at once the more thorough 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from regmodel.catalogue import Description
-from regmodel.export import chosen
+from regmodel.export import chosen, tree
+from regmodel.export.elaborate import elaborate
+from regmodel.export.omissions import Exported, LeftOut, Omissions, left_out
 from regmodel.export.verilog.ports import Port, ports_of
 from regmodel.export.verilog.registers import write_module
-from regmodel.export.verilog.words import Plan, identifier
-from regmodel.registers import Bar
+from regmodel.export.verilog.words import LARGEST_WINDOW, Plan, identifier
+from regmodel.registers import Bar, Window
+
+_NO_REGISTER, _SOURCE = "a register block has registers and memory", "see the description"
+LEFT_OUT: Omissions = {
+    tree.Description: {
+        "title": _SOURCE, "doc": _SOURCE, "drivers": _SOURCE, "sources": _SOURCE, "identity": _NO_REGISTER,
+        "config": "configuration space belongs to the PCI core in front of it", "schemas": _NO_REGISTER,
+        "rings": _NO_REGISTER, "mailboxes": _NO_REGISTER, "keys": _NO_REGISTER,
+    },
+    tree.Bar: {"index": "a block does not know which BAR it is"},
+    tree.Register: {"whole": "it has one field", "sources": _SOURCE, "status": _SOURCE, "why": _SOURCE},
+    tree.Field: {"sources": _SOURCE, "values": _SOURCE},
+    tree.Window: {"sources": _SOURCE, "why": _SOURCE, "mappable": _NO_REGISTER, "members": "memory has words and no layout"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,10 +68,19 @@ class RegisterBlock:
         return write_module(self.name, self.plan, self.ports)
 
 
-def verilog(description: Description, bar: int | None) -> Mapping[str, str]:
-    """One file per BAR, called as the module in it."""
-    blocks = [block(description, index) for index in chosen(description, bar)]
-    return {f"{b.name}.v": b.text for b in blocks}
+def verilog(description: Description, bar: int | None) -> Exported:
+    """One file per BAR, called as the module in it; none for a BAR that is but a large memory, unless it is asked for."""
+    bars = chosen(description, bar)
+    memories = {index: found for index, found in bars.items() if bar is None and _is_memory(found)}
+    blocks = [block(description, index) for index in bars if index not in memories]
+    omitted = [LeftOut(found.bar, "it is a memory, and no register block") for found in memories.values()]
+    gone = tuple(f"{item.path}{c}" for item in omitted for c in ".:")
+    said = (item for item in left_out(elaborate(description, bar), LEFT_OUT) if not item.path.startswith(gone))
+    return Exported({f"{b.name}.v": b.text for b in blocks}, (*omitted, *said))
+
+
+def _is_memory(bar: Bar) -> bool:
+    return all(isinstance(entry, Window) and entry.size > LARGEST_WINDOW for entry in bar.entries.values())
 
 
 def block(description: Description, index: int) -> RegisterBlock:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from regmodel.access import OnWrite, Tie
-from regmodel.bits import Field
+from regmodel.bits import Field, Lock
 from regmodel.export.verilog.decode import NEVER, decoder
 from regmodel.export.verilog.fields import ON_READ, ON_WRITE, hardware_events, unspent
 from regmodel.export.verilog.front import RESETS, THOROUGH_LAST, UNUSED, bus_ports, front
@@ -69,7 +69,8 @@ def _text(lines: Iterator[str]) -> str:
 
 
 def _unread(plan: Plan) -> Iterator[str]:
-    """Constants and helpers which nothing may come to look at."""
+    """Constants and helpers which nothing may come to look at, or at some bits only."""
+    yield from sorted(plan.keys)
     yield from (f"r_{state.ident}" for state in plan.states if state.constant is not None)
     yield from (f"{wire}_{memory.ident}" for memory in plan.memories for wire in ("at", "word"))
     yield from (f"shown_{view.ident}" for view in plan.views if view.entry.banked_by and readable(view))
@@ -99,7 +100,7 @@ def _legend(plan: Plan, view: View) -> Iterator[str]:
         return
     width = max(len(f.name) for f in entry.fields)
     for f in entry.fields:
-        doc = f"{f.access.prose}{'; ' if f.doc else ''}{' '.join(f.doc.split())}"
+        doc = "; ".join(part for part in (f.behaviour, " ".join(f.doc.split())) if part)
         yield f"//   {f.range:>7} {f.name or '-':{width}} {f.access.name:5} {doc}"
 
 
@@ -110,7 +111,8 @@ def _state(plan: Plan, state: State, ports: dict[str, Port]) -> Iterator[str]:
         yield f"wire [{width - 1}:0] r_{ident} = {width}'h{state.constant:x};"
         yield from _values(state, ports)
         return
-    yield f"reg [{width - 1}:0] r_{ident}, next_{ident};"
+    looked = {when: f"{when}_{ident}" for when in ("before", "after") if f"{when}_{ident}" in plan.keys}
+    yield f"reg [{width - 1}:0] {', '.join([f'r_{ident}', f'next_{ident}', *looked.values()])};"
     if state.uninitialised:
         yield f"initial r_{ident} = {width}'h0;"
     yield from _spent(plan, state)
@@ -118,7 +120,9 @@ def _state(plan: Plan, state: State, ports: dict[str, Port]) -> Iterator[str]:
     yield f"    next_{ident} = r_{ident};"
     for line in (
         *_hardware(state, ports, Tie.SOFTWARE),
+        *_look(looked.get("before"), state),
         *(line for view in state.views for line in _software(plan, state, view)),
+        *_look(looked.get("after"), state),
         *_hardware(state, ports, Tie.HARDWARE),
         *_resets(state),
     ):
@@ -126,6 +130,12 @@ def _state(plan: Plan, state: State, ports: dict[str, Port]) -> Iterator[str]:
     yield "end"
     yield f"always @(posedge clk) r_{ident} <= next_{ident};"
     yield from _values(state, ports)
+
+
+def _look(name: str | None, state: State) -> Iterator[str]:
+    """The state at this point, for locks to which it has the key."""
+    if name is not None:
+        yield f"{name} = next_{state.ident};"
 
 
 def _values(state: State, ports: dict[str, Port]) -> Iterator[str]:
@@ -139,7 +149,8 @@ def _values(state: State, ports: dict[str, Port]) -> Iterator[str]:
 def _software(plan: Plan, state: State, view: View) -> Iterator[str]:
     """What accesses through one address do to the state."""
     for word in view.words:
-        reads, writes = [], []
+        reads: list[str] = []
+        writes: dict[Lock | None, list[str]] = {}
         whole = plan.whole(view, word)
         for piece in view.pieces(word):
             now = part(f"next_{state.ident}", state.width, piece.msb, piece.lsb)
@@ -151,10 +162,12 @@ def _software(plan: Plan, state: State, view: View) -> Iterator[str]:
             if write is not None and view.stores:
                 if piece.field.access.onwrite is OnWrite.ONCE:
                     lanes = unspent(_spent_bits(state, piece), lanes)
-                writes.append(f"{now} = {write(now, _bus('w_data', piece), lanes, piece.width)};")
+                line = f"{now} = {write(now, _bus('w_data', piece), lanes, piece.width)};"
+                writes.setdefault(piece.field.lock, []).append(line)
         chosen = _selected(plan, state)
         yield from _when(view.select("rd", word) + chosen, reads)
-        yield from _when(view.select("wr", word) + chosen, writes)
+        for lock, lines in writes.items():
+            yield from _when(view.select("wr", word) + chosen + _open(plan, view, state, lock), lines)
 
 
 def _hardware(state: State, ports: dict[str, Port], tie: Tie) -> Iterator[str]:
@@ -214,6 +227,30 @@ def _selected(plan: Plan, state: State) -> str:
     return f" & ({index} == {width}'d{state.instance})" if state.instance < 1 << width else f" & {NEVER}"
 
 
+# -- locks ---------------------------------------------------------------------------------------------------------------
+
+
+def _open(plan: Plan, view: View, state: State, lock: Lock | None) -> str:
+    """`` & ~(before_gate[2:0] == 3'h5)``: a write through ``view`` finds the lock open; nothing where there is none."""
+    if lock is None:
+        return ""
+    wire, holder = plan.key(view, state, lock)
+    key = holder.owner.entry.named[lock.field]
+    held = part(wire, holder.width, key.msb, key.lsb)
+    if key.width == 1:
+        return f" & {'~' if lock.value else ''}{held}"
+    return f" & ({held} != {key.width}'h{lock.value:x})"
+
+
+def _any_open(plan: Plan, view: View, lock: Lock | None) -> str:
+    """The same for the instance of a bank that is selected."""
+    states = plan.homes(view)
+    if lock is None or len(states) == 1:
+        return _open(plan, view, states[0], lock) if states else ""
+    terms = (f"{_selected(plan, s)}{_open(plan, view, s, lock)}".removeprefix(" & ") for s in states)
+    return f" & ({' | '.join(f'({term})' for term in terms)})"
+
+
 # -- write-once ----------------------------------------------------------------------------------------------------------
 
 
@@ -237,7 +274,8 @@ def _spent(plan: Plan, state: State) -> Iterator[str]:
             for piece in view.pieces(word):
                 if piece.field is f:
                     spent = _spent_bits(state, piece)
-                    yield f"    if ({view.select('wr', word)}) {spent} <= {spent} | {_bus('lanes', piece)};"
+                    taken = view.select("wr", word) + _open(plan, view, state, f.lock)
+                    yield f"    if ({taken}) {spent} <= {spent} | {_bus('lanes', piece)};"
         resets = [RESETS[cause] for cause in THOROUGH_LAST if cause not in f.survives]
         if resets:
             yield f"    if ({_any(iter(resets))}) {name} <= {f.width}'h0;"
@@ -266,7 +304,7 @@ def _told(plan: Plan, view: View, ports: dict[str, Port]) -> Iterator[str]:
     tell(Role.READ, "rd")
     for piece in view.pieces() if view.writable else ():
         f = piece.field
-        select = view.select("wr", piece.word) + chosen
+        select = view.select("wr", piece.word) + chosen + _any_open(plan, view, f.lock)
         mask = f"{{{piece.width}{{{select}}}}}" if piece.width > 1 else select
         lanes = "" if plan.whole(view, piece.word) else f" & {_bus('lanes', piece)}"
         written = f"{mask} & {_bus('w_data', piece)}{lanes}"

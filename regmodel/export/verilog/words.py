@@ -10,10 +10,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from regmodel.access import OnRead
-from regmodel.bits import Field
+from regmodel.bits import Field, Lock
 from regmodel.errors import DescriptionError
 from regmodel.function import ResetCause
 from regmodel.registers import Bar, Entry, Kind, Partial, Policy, Register, Wide, Window
@@ -211,6 +212,29 @@ class Plan:
         at = selector.owner.offset
         first = at < view.offset and selector.owner.words[-1] == view.words[0]
         return self.next_of(selector.owner.name) if first else f"r_{selector.ident}", selector.width
+
+    def key(self, view: View, state: State, lock: Lock) -> tuple[str, State]:
+        """What an access of ``view`` looks at for a lock of ``state``, and the state which the key is in.
+
+        That is the key as the access finds it, behind hardware that loses ties; ``after_`` an access that acts on it first.
+        """
+        element = view.element if (lock.register, 1) in self._homes else 0
+        holder = self._homes[lock.register, element][state.instance or 0 if self.bar.entries[lock.register].banked_by else 0]
+        if holder.constant is not None:
+            return f"r_{holder.ident}", holder
+        first = any(v.offset < view.offset and v.words[-1] == view.words[0] for v in holder.views)
+        return f"{'after' if first else 'before'}_{holder.ident}", holder
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """All that accesses look at for locks."""
+        return frozenset(
+            self.key(view, state, f.lock)[0]
+            for view in self.views
+            for f in view.entry.fields
+            if f.lock is not None
+            for state in self.homes(view)
+        )
 
     def next_of(self, name: str, element: int = 0) -> str:
         """What a register will hold after this clock."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 
-from emulators.process import ServerProcess
+from regmodel.catalogue import find
 from regmodel.cli import main
+from tests.support.trouble import troubled
 
 IN = ["--via", "inprocess"]
 
@@ -85,10 +84,11 @@ def test_a_recorded_session_is_replayed(capsys: pytest.CaptureFixture[str], tmp_
 
 
 def test_a_server_that_dies_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with ServerProcess(["igbvf"]) as server:
-        threading.Timer(1.0, os.kill, (server.pid, signal.SIGKILL)).start()
-        with pytest.raises(SystemExit) as exit:
-            main(["pmd", "igbvf", "--via", f"vfio-user:{server.sockets[0]}", "--mode", "txonly", "--seconds", "20", "--quiet"])
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    tail = find("igbvf").register_bar("tdt")[1].entries["tdt"].offsets[0]  # each burst moves it
+    with troubled(["igbvf"], signal.SIGKILL, "write", 100, offset=tail) as server, pytest.raises(SystemExit) as exit:
+        main(["pmd", "igbvf", "--via", f"vfio-user:{server.sockets[0]}", "--mode", "txonly", "--seconds", "20", "--quiet"])
     err = capsys.readouterr().err
     assert exit.value.code == 1
     assert err.count("\n") == 1 and "start it again" in err
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers, "Ctrl-C is as it was"

@@ -161,7 +161,7 @@ def test_interrupts_carry_the_traffic_too(open_session: Open) -> None:
 
 def test_a_reset_by_the_pf_is_mended(open_session: Open) -> None:
     said: list[str] = []
-    session = open_session("gen:rate=2000", mode="rxonly", tell=said.append)
+    session = open_session("gen:rate=2000", mode="rxonly", tell=said.append, clock="manual")
     session.run(seconds=0.2)
     card(session).control(("pf-reset",))
     before = session.streams[0].received

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from regmodel.registers import Register, Status
 from tests.drivers.transports.contract import DMA_GO, DMA_LOW, MESSAGE, SCRATCH, Bench, Contract, ring_of
 from tests.drivers.transports.test_record_replay import OPERATIONS, dma_session, perform
 from tests.emulators.pci import testdevice
+from tests.support.afterwards import closed_afterwards
 
 RSTD = 0x80
 
@@ -48,33 +49,20 @@ class Two:
     """Two cards of one kind, and the tee before them. ``ours`` and ``theirs`` are BAR 0 of each."""
 
     def __init__(self, device: Any, **options: Any) -> None:
-        self.cards: list[Alone] = [open_functions(device, clock="manual") for _ in range(2)]
+        self.cards: list[Alone] = [closed_afterwards(open_functions(device, clock="manual")) for _ in range(2)]
         self.transports = [InProcess(c.function, c, name=name) for c, name in zip(self.cards, ("left", "right"), strict=True)]
         self.tee = Tee(*self.transports, device, **options)
         self.tee.config_write(COMMAND, 2, MEMORY_SPACE | BUS_MASTER)
         self.ours, self.theirs = (card.function.banks[0] for card in self.cards)
         self.dev: Any = Registers(device, self.tee)
 
-    def close(self) -> None:
-        for card in self.cards:
-            card.close()
+
+def open_two(device: Any = IGBVF, **options: Any) -> Two:
+    return Two(device, **options)
 
 
 @pytest.fixture
-def open_two() -> Iterator[Callable[..., Two]]:
-    made: list[Two] = []
-
-    def opened(device: Any = IGBVF, **options: Any) -> Two:
-        made.append(Two(device, **options))
-        return made[-1]
-
-    yield opened
-    for two in made:
-        two.close()
-
-
-@pytest.fixture
-def two(open_two: Callable[..., Two]) -> Two:
+def two() -> Two:
     return open_two()
 
 
@@ -93,17 +81,13 @@ def comparable(seen: list[object]) -> list[object]:
 def test_alike_devices_never_differ(operations: list[tuple[Any, ...]]) -> None:
     """And the driver sees what it would see without the tee."""
     two = Two(testdevice.DEVICE)
-    alone = open_functions(testdevice.DEVICE, clock="manual")
-    try:
-        with InProcess(alone.function, alone) as single:
-            single.config_write(COMMAND, 2, MEMORY_SPACE | BUS_MASTER)
-            expected = comparable(perform(single, operations))
-        with two.tee:
-            assert comparable(perform(two.tee, operations)) == expected
-        assert not two.tee.accepted and not two.tee.unmatched
-    finally:
-        two.close()
-        alone.close()
+    alone = closed_afterwards(open_functions(testdevice.DEVICE, clock="manual"))
+    with InProcess(alone.function, alone) as single:
+        single.config_write(COMMAND, 2, MEMORY_SPACE | BUS_MASTER)
+        expected = comparable(perform(single, operations))
+    with two.tee:
+        assert comparable(perform(two.tee, operations)) == expected
+    assert not two.tee.accepted and not two.tee.unmatched
 
 
 def test_a_mailbox_handshake(two: Two) -> None:
@@ -220,7 +204,7 @@ def test_what_runs_free_is_not_compared(two: Two) -> None:
         two.dev.rdt[0].write(1)
 
 
-def test_exclusions(open_two: Callable[..., Two]) -> None:
+def test_exclusions() -> None:
     two = open_two(exclude=["status.lu", "srrctl"])
     two.theirs["status"].set(lu=1)
     two.theirs["srrctl"].set(rdmts=3)
@@ -243,7 +227,7 @@ def test_exclusions(open_two: Callable[..., Two]) -> None:
             open_two(exclude=[wrong])
 
 
-def test_differences_may_be_accepted(open_two: Callable[..., Two]) -> None:
+def test_differences_may_be_accepted() -> None:
     seen: list[Finding] = []
     two = open_two(accept=lambda finding: seen.append(finding) or True)
     two.theirs["srrctl"].set(rdmts=3)
@@ -252,14 +236,14 @@ def test_differences_may_be_accepted(open_two: Callable[..., Two]) -> None:
     assert two.tee.accepted == seen and [(f.where, f.mask) for f in seen] == [("srrctl[0]", 0x300000)]
 
 
-def test_configuration_space(open_two: Callable[..., Two]) -> None:
+def test_configuration_space() -> None:
     two = open_two(testdevice.DEVICE)
     two.cards[1].function.config["vendor_scratch"].value = 9
     with pytest.raises(Difference, match=r"read vendor_scratch: ours 0x0 \(value=0\), theirs 0x9 \(value=9\)"), two.tee:
         two.tee.config_read(0x84, 1)
 
 
-def test_wide_reads_are_compared_register_by_register(open_two: Callable[..., Two]) -> None:
+def test_wide_reads_are_compared_register_by_register() -> None:
     two = open_two(testdevice.DEVICE)
     two.cards[1].function.config["revision_id"].store[8] = 9
     with pytest.raises(Difference, match=r"revision_id.*\(id=3\), theirs .*\(id=9\)"), two.tee:
@@ -289,7 +273,7 @@ def order(two: Two, iova: int, content: int = 0xFEED) -> None:
         bar.write(at, 4, value)
 
 
-def test_memory_is_copied_and_compared(open_two: Callable[..., Two]) -> None:
+def test_memory_is_copied_and_compared() -> None:
     two = open_two(testdevice.DEVICE)
     with two.tee:
         buffer = two.tee.alloc(4096)
@@ -301,7 +285,7 @@ def test_memory_is_copied_and_compared(open_two: Callable[..., Two]) -> None:
         assert bytes(buffer.view[64:66]) == b"\xed\xfe"
 
 
-def test_what_is_handed_over_is_what_the_driver_wrote(open_two: Callable[..., Two]) -> None:
+def test_what_is_handed_over_is_what_the_driver_wrote() -> None:
     """Also where it wrote what was there before the device came, which it has not looked at; elsewhere nothing is undone."""
     two = open_two(testdevice.DEVICE)
     with two.tee:
@@ -316,7 +300,7 @@ def test_what_is_handed_over_is_what_the_driver_wrote(open_two: Callable[..., Tw
         assert bytes(buffer.view[:10]) == bytes(8) + b"rx" and bytes(buffer.view[64:66]) == b"\xed\xfe"
 
 
-def test_what_is_taken_leaves_what_the_driver_has_not_handed_over(open_two: Callable[..., Two]) -> None:
+def test_what_is_taken_leaves_what_the_driver_has_not_handed_over() -> None:
     two = open_two(testdevice.DEVICE)
     with two.tee:
         buffer = two.tee.alloc(4096)
@@ -326,7 +310,7 @@ def test_what_is_taken_leaves_what_the_driver_has_not_handed_over(open_two: Call
         assert bytes(buffer.view[:10]) == b"\xed\xfe\0\0\0\0\0\0tx"
 
 
-def test_other_contents(open_two: Callable[..., Two]) -> None:
+def test_other_contents() -> None:
     two = open_two(testdevice.DEVICE)
 
     def write_other(path: Path, old: int, new: int, size: int, cause: Cause) -> None:
@@ -340,7 +324,7 @@ def test_other_contents(open_two: Callable[..., Two]) -> None:
 
 
 @pytest.mark.parametrize("freed", [True, False])
-def test_memory_that_only_one_writes(open_two: Callable[..., Two], freed: bool) -> None:
+def test_memory_that_only_one_writes(freed: bool) -> None:
     """The first never does: found when the buffer is taken back, at the end at the latest."""
     two = open_two(testdevice.DEVICE)
     with pytest.raises(Difference, match=r"memory from 0x10000020 on: ours wrote 00, theirs has 01"), two.tee:
@@ -351,7 +335,7 @@ def test_memory_that_only_one_writes(open_two: Callable[..., Two], freed: bool) 
             buffer.free()
 
 
-def test_memory_that_comes_late(open_two: Callable[..., Two]) -> None:
+def test_memory_that_comes_late() -> None:
     two = open_two(testdevice.DEVICE)
     with two.tee:
         buffer = two.tee.alloc(4096)
@@ -362,7 +346,7 @@ def test_memory_that_comes_late(open_two: Callable[..., Two]) -> None:
         assert buffer.view[5] == 7
 
 
-def test_interrupts(open_two: Callable[..., Two]) -> None:
+def test_interrupts() -> None:
     two = open_two(testdevice.DEVICE)
     with two.tee:
         two.tee.enable_irqs(3)
@@ -377,7 +361,7 @@ def test_interrupts(open_two: Callable[..., Two]) -> None:
     assert two.tee.unmatched == [0]
 
 
-def test_an_interrupt_that_the_second_does_not_send(open_two: Callable[..., Two]) -> None:
+def test_an_interrupt_that_the_second_does_not_send() -> None:
     two = open_two(testdevice.DEVICE)
     with pytest.raises(Difference, match=r"ours signalled vectors \[1\], theirs not \[1\]"), two.tee:
         two.tee.enable_irqs(3)
@@ -385,7 +369,7 @@ def test_an_interrupt_that_the_second_does_not_send(open_two: Callable[..., Two]
         two.tee.wait_irq(1)
 
 
-def test_an_error_of_one(open_two: Callable[..., Two]) -> None:
+def test_an_error_of_one() -> None:
     two = open_two(testdevice.DEVICE)
 
     def refuse(offset: int, size: int) -> int:
@@ -396,7 +380,7 @@ def test_an_error_of_one(open_two: Callable[..., Two]) -> None:
         two.tee.config_read(0, 2)
 
 
-def test_the_whole_session(open_two: Callable[..., Two]) -> None:
+def test_the_whole_session() -> None:
     """The one that is recorded elsewhere, on both."""
     two = open_two(testdevice.DEVICE)
     with two.tee:

@@ -9,8 +9,7 @@ import queue
 import socket
 import stat
 import threading
-import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ import pytest
 
 from emulators.control import protocol
 from emulators.control.client import ControlClient
-from emulators.control.server import QUEUE, ControlServer, Emit
-from emulators.loop import Loop
+from emulators.control.server import QUEUE, RETRY, ControlServer, Emit
+from emulators.loop import Loop, ManualClock
 from regmodel.errors import RegmodelError, UsageError
+from tests.support.afterwards import closed_afterwards
 
 
 class Subject:
@@ -45,6 +45,9 @@ class Subject:
     def peek(self, function: str, paths: Sequence[str]) -> dict[str, int]:
         return dict.fromkeys(paths, 7)
 
+    def rings(self, function: str) -> list[dict[str, Any]]:
+        return []
+
     def control(self, words: Sequence[str]) -> Any:
         if words[0] == "crash":
             raise ZeroDivisionError("oops")
@@ -57,37 +60,50 @@ class Subject:
 
 
 class Rig:
+    """A loop in a thread of its own, which also ends it: nobody else could end the burst that is under way in it."""
+
     def __init__(self, path: Path) -> None:
         self.loop, self.subject, self.path = Loop(), Subject(), path
         self.server = ControlServer(self.loop, path, self.subject)
-        self.orders, self.wake = queue.SimpleQueue[int](), os.eventfd(0)
+        self.orders, self.wake = queue.SimpleQueue[Callable[[], None]](), os.eventfd(0)
         self.done = threading.Event()
-        self.loop.add(self.wake, self._emit)
-        self.thread = threading.Thread(target=self.loop.run)
+        self.loop.add(self.wake, self._obey)
+        self.thread = threading.Thread(target=self._serve)
         self.thread.start()
 
-    def _emit(self) -> None:
+    def _serve(self) -> None:
+        self.loop.run()
+        self.server.close()
+        self.loop.remove(self.wake)
+        self.loop.close()
+
+    def _obey(self) -> None:
         os.eventfd_read(self.wake)
-        assert self.subject.emit is not None
-        for i in range(self.orders.get()):
-            self.subject.emit("access", (i, "vf0", 0, "read", "status", 8, 4, i))
+        self.orders.get()()
         self.done.set()
 
-    def emit(self, count: int) -> None:
-        """Have the loop emit ``count`` accesses at once."""
+    def _order(self, action: Callable[[], None]) -> None:
         self.done.clear()
-        self.orders.put(count)
+        self.orders.put(action)
         os.eventfd_write(self.wake, 1)
         assert self.done.wait(5)
 
+    def emit(self, count: int) -> None:
+        """Have the loop emit ``count`` accesses at once."""
+        emit = self.subject.emit
+        assert emit is not None
+
+        def all_of_them() -> None:
+            for i in range(count):
+                emit("access", (i, "vf0", 0, "read", "status", 8, 4, i))
+
+        self._order(all_of_them)
+
     def close(self) -> None:
-        self.loop.stop()
+        self._order(self.loop.stop)
         self.thread.join(5)
         assert not self.thread.is_alive()
-        self.server.close()
-        self.loop.remove(self.wake)
         os.close(self.wake)
-        self.loop.close()
 
 
 @pytest.fixture
@@ -179,7 +195,7 @@ def test_a_slow_client_loses_counted_events_and_slows_nobody(rig: Rig) -> None:
 def test_socket_is_private_and_not_taken_twice(rig: Rig) -> None:
     assert stat.S_IMODE(rig.path.stat().st_mode) == 0o600
     with pytest.raises(UsageError, match="is in use: stop the server"):
-        ControlServer(Loop(), rig.path, Subject())
+        ControlServer(closed_afterwards(Loop()), rig.path, Subject())
 
 
 def test_a_stale_socket_is_replaced_and_a_missing_one_is_explained(tmp_path: Path) -> None:
@@ -201,9 +217,7 @@ def test_the_documentation_is_current() -> None:
     assert text.strip() == protocol.document().strip(), "run: python -m emulators.control.protocol > docs/control-socket.md"
 
 
-def test_without_descriptors_a_client_waits_and_the_loop_rests(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_descriptors_a_client_waits_and_the_loop_rests(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Exhausted:
         """A listening socket whose first accept finds no descriptor left."""
 
@@ -219,15 +233,17 @@ def test_without_descriptors_a_client_waits_and_the_loop_rests(
         def __getattr__(self, name: str) -> Any:
             return getattr(self._sock, name)
 
-    monkeypatch.setattr("emulators.control.server.RETRY", 1_000_000)
-    loop = Loop()
+    clock = ManualClock()
+    loop = Loop(now=clock.now)
     server = ControlServer(loop, tmp_path / "ctl", Subject())
     server._socket = exhausted = Exhausted(server._socket)  # type: ignore[assignment]
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.connect(str(tmp_path / "ctl"))
         loop.settle()
+        clock.advance(RETRY - 1)
+        loop.settle()
         assert exhausted.calls == 1 and server.clients == [] and "cannot be accepted" in caplog.text
-        time.sleep(0.002)
+        clock.advance(1)
         loop.settle()
         assert len(server.clients) == 1
     server.close()

@@ -5,10 +5,12 @@ What independent programs say to them is in ``test_backends_peers``.
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,10 @@ import pytest
 from emulators.fabric.backends import parse, usages
 from emulators.fabric.backends.packets import QUEUE
 from emulators.fabric.backends.stream import LONGEST
+from emulators.fabric.uplink import Parting
 from emulators.loop import Loop, ManualClock
 from regmodel.errors import UsageError
+from regmodel.function import Buffer
 
 from .wires import NearEnd, numbered, plugged, turn_until
 
@@ -42,6 +46,8 @@ BAD = [
     ("stream:listen=/a,connect=/b", "one of listen= and connect="),
     ("stream:connect=host.invalid:80", "the host host.invalid is not known"),
     ("stream:connect=127.0.0.1:99999", "neither a /path nor HOST:PORT"),
+    ("patch:", "NAME is a word of your choice"),
+    ("patch:a,b", "NAME is a word of your choice"),
     ("gen:rate=fast", "rate=fast is not a number from 1 to"),
     ("gen:size=59", "size=59 is not a number from 60 to 9724"),
     ("gen:dst=x", "'x' is not a MAC address"),
@@ -87,7 +93,8 @@ def test_what_cannot_be_opened_is_one_line_and_leaves_nothing_open(spec: str, te
 
 
 def test_every_usage_line_names_its_own_back_end() -> None:
-    assert [usage.partition(":")[0] for usage in usages()] == ["none", "tap", "pcap", "dgram", "stream", "gen", "sink"]
+    names = [usage.partition(":")[0] for usage in usages()]
+    assert names == ["none", "tap", "pcap", "dgram", "stream", "patch", "vhost-user", "gen", "sink"]
 
 
 @pytest.mark.parametrize("spec", ["none", "sink", "sink:", "gen:count=1"])
@@ -183,6 +190,34 @@ def test_dgram_carries_one_frame_per_datagram_both_ways(loop: Loop, tmp_path: Pa
         assert near_one.frames == frames[:5]
         assert one.counters() == {"frames_in": 5, "frames_out": len(frames), "queued": 0, "failures": 0}
     assert not a.exists() and not b.exists()
+
+
+def test_dgram_lets_go_without_losing_a_frame(loop: Loop, tmp_path: Path) -> None:
+    """What was taken comes in, and no more is taken meanwhile; what waits for the far end is told."""
+    a, b = tmp_path / "a", tmp_path / "b"
+    frames = numbered(QUEUE)  # more than any socket holds
+    refused: list[OSError] = []
+
+    class Near(NearEnd):
+        def receive(self, frames: Sequence[Buffer]) -> None:
+            super().receive(frames)
+            with pytest.raises(OSError) as caught:
+                peer.sendto(b"late", str(a))
+            refused.append(caught.value)
+
+    backend, near = parse(f"dgram:local={a},remote={b}"), Near()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.bind(str(b))
+        peer.setblocking(False)
+        backend.open(loop, near)
+        assert backend.send(frames) == len(frames)
+        gone = [peer.recv(2048) for _ in range(backend.counters()["frames_out"])]
+        for frame in frames[:7]:
+            peer.sendto(frame, str(a))
+        assert isinstance(backend, Parting)
+        assert gone + list(backend.let_go()) == frames and len(gone) < len(frames)
+        assert near.frames == frames[:7] and [error.errno for error in refused] == [errno.EPIPE]
+        assert not a.exists() and list(backend.let_go()) == []
 
 
 def test_dgram_queue_is_bounded_and_what_waits_is_sent_in_order(loop: Loop, tmp_path: Path) -> None:

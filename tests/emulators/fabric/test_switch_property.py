@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulators.fabric.counters import ON_THE_WAY, Drop
+from emulators.fabric.offload import Takes
 from emulators.fabric.pool import Pool
 from emulators.fabric.switch import Switch
 from emulators.fabric.vlans import VlanSlot
 from regmodel.function import Buffer
+from tests.support.thorough import THOROUGH
 
 from .oracle import Fate, fate, place
 
@@ -92,6 +94,7 @@ class Recorder:
     """An endpoint, or a back end, with room for some frames."""
 
     spec = "recorder"
+    takes = Takes.NONE
 
     def __init__(self, room: int) -> None:
         self.room, self.got, self.calls = room, list[tuple[bytes, bool]](), 0
@@ -199,7 +202,7 @@ class Bench:
         assert port.left.frames - port.lost[Drop(reason)] == min(len(frames), self.room)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 * THOROUGH, deadline=None)
 @given(beginning, palettes, actions)
 def test_every_frame_goes_where_the_oracle_says(
     start: dict[str, Any], palette: list[bytes], todo: list[tuple[Any, ...]]

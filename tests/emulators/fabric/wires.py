@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from emulators.fabric.backends import parse
+from emulators.fabric.offload import Partial, Takes
 from emulators.fabric.uplink import Backend
 from emulators.loop import Loop
 from regmodel.function import Buffer
 
 
 class NearEnd:
-    """A ``Wire`` that keeps copies of all frames and all carrier changes."""
+    """A ``Wire`` that keeps all frames, the finished ones copied, and all carrier changes."""
+
+    partial, wanted = True, Takes.NONE
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
@@ -21,7 +24,7 @@ class NearEnd:
         self.carrier: list[bool] = []
 
     def receive(self, frames: Sequence[Buffer]) -> None:
-        self.frames += map(bytes, frames)
+        self.frames += [frame if isinstance(frame, Partial) else bytes(frame) for frame in frames]
         self.bursts.append(len(frames))
 
     def set_carrier(self, up: bool) -> None:

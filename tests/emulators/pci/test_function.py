@@ -22,6 +22,7 @@ from regmodel.pci import BarSpec
 from regmodel.registers import Bar, Window
 from tests.emulators.pci import testdevice
 from tests.emulators.pci.bench import ALL_ON, IO, MASTER, MEMORY, Bench, Vector, get16, get32, set16, set32
+from tests.support.afterwards import closed_afterwards
 
 ONES = 0xFFFFFFFF
 PMCSR, DEVCTL, AF_CONTROL, SCRATCH = 0x44, 0xA8, 0x94, 4
@@ -353,6 +354,8 @@ class Hidden:
 
     def __init__(self, model: testdevice.TestModel) -> None:
         self.model, self.banks = model, model.banks
+        for memory in model.shared.values():
+            closed_afterwards(memory)
 
 
 def test_a_mappable_window_that_is_not_shared(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from emulators.qemu import debian
 from emulators.qemu.cache import Cache
 from emulators.qemu.errors import LabError
+from tests.support.interleaving import At, aged
 
 DEB822 = """\
 Types: deb
@@ -74,3 +76,34 @@ def test_every_source_is_signed_and_a_failure_says_why(tmp_path: Path, monkeypat
     assert len(lines) == 2 and all(f"[signed-by={key}]" in line for line in lines)
     assert "trusted" not in (tmp_path / "sources").read_text() + (tmp_path / "arguments").read_text()
     assert "--variant=extract" in (tmp_path / "arguments").read_text()
+
+
+def test_two_versions_of_a_tree_are_fetched_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By two processes, one of which has other packages under the same name: each into files of its own."""
+    fetched: list[str] = []
+
+    def fetch(command: list[str], sources: bytes, log: object) -> int:
+        fetched.append(command[-2])
+        Path(command[-2]).write_bytes(bytes(10240))  # an empty archive of tar(1)
+        if len(fetched) == 1:
+            debian.Tree("linux-7.2", ("b",)).path(Cache(tmp_path))
+        return 0
+
+    monkeypatch.setattr(debian, "_run_apart", fetch)
+    monkeypatch.setattr(debian, "need", lambda program, remedy: program)
+    monkeypatch.setattr(debian, "KEYRING", tmp_path)
+    assert (debian.Tree("linux-7.2", ("a",)).path(Cache(tmp_path)) / "lib").is_symlink()
+    assert len(set(fetched)) == 2 and not list((tmp_path / "parts").iterdir())
+
+
+def test_a_tree_that_somebody_uses_stays_for_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: At) -> None:
+    """QEMU of the cache opens files of its tree as long as its guest runs. One that is about to be used stays as well."""
+    monkeypatch.setattr(debian, "KEEP", 0)
+    monkeypatch.setattr(debian.Tree, "_unpack", lambda self, part: part.mkdir())
+    cache = Cache(tmp_path)
+    used, old = (aged(debian.Tree(name, ()).path(cache), hours) for name, hours in (("used", 23), ("old", 25)))
+    debian.Tree("another", ()).path(cache)
+    assert used.is_dir() and not old.exists()
+    aged(used, 25)
+    at(os, "utime", lambda: Cache(tmp_path).prune("trees", 0))
+    assert debian.Tree("used", ()).path(cache) == used and used.is_dir()

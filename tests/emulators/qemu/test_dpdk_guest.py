@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
 from emulators.qemu import GuestError, Lab, RawDevice
 from emulators.qemu.dpdk import Testpmd, huge_pages
 from emulators.qemu.vfio import bind
+from tests.guest.network import until
 
 pytestmark = pytest.mark.guest
 
 VF = "0000:01:10.0"
+
+
+def transmitted(pmd: Testpmd) -> int:
+    counted = re.search(r"TX-packets: (\d+)", pmd("show port stats 0"))
+    assert counted is not None
+    return int(counted[1])
 
 
 def test_testpmd_transmits_on_a_vf_behind_the_iommu(lab: Lab) -> None:
@@ -29,9 +35,7 @@ def test_testpmd_transmits_on_a_vf_behind_the_iommu(lab: Lab) -> None:
             assert "Driver name: net_e1000_igb_vf" in pmd("show port info 0")
             pmd("set fwd txonly")
             pmd("start")
-            time.sleep(1)
+            until(lambda: transmitted(pmd) > 1000)
             pmd("stop")
-            counted = re.search(r"TX-packets: (\d+)", pmd("show port stats 0"))
-            assert counted is not None and int(counted[1]) > 1000
             assert pmd.quit() == 0
         assert vm.kernel_warnings() == []

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from emulators.process import ServerProcess
+from emulators.qemu import Lab
+from emulators.qemu.cache import Cache
 from emulators.qemu.failure import KEEP, Keeper, kernel_warnings
+from tests.support.interleaving import At
 
 COMPLAINTS = """\
 [    5.1] WARNING: CPU: 0 PID: 1 at net/sched/sch_generic.c:525 dev_watchdog+0x23a/0x250
@@ -21,6 +28,17 @@ COMPLAINTS = """\
 [    6.0] Kernel panic - not syncing: sysrq triggered crash
 [    6.1] INFO: task ip:123 blocked for more than 120 seconds.
 """
+OF_DRIVERS = """\
+<3>[    6.2] vmxnet3 0000:00:01.0 eth0: tx hang
+<6>[    6.3] vmxnet3 0000:00:01.0: Failed to enable MSI-X, error -28
+<4>[    6.4] virtio_net virtio0 eth0: Unexpected TXQ (0) queue failure: -5
+<4>[    6.5] virtio_net virtio1: Failed to set RSS config
+<3>[    6.6] igbvf 0000:00:01.0: PF still in reset state. Is the PF interface up?
+<4>[    6.7] virtio-pci 0000:00:01.0: what nobody has thought of
+<3>[    6.8] eth0: a word of the stack
+<12>[    6.9] vmxnet3 0000:00:01.0 eth0: another facility
+<3>[    7.0][   T12] igbvf 0000:00:01.0: a kernel that names the thread (CONFIG_PRINTK_CALLER)
+"""
 ORDINARY = """\
 [    0.0] DMAR: IOMMU enabled
 [    0.0] DMAR: DRHD base: 0x000000fed90000 flags: 0x0
@@ -30,12 +48,23 @@ ORDINARY = """\
 [    2.1] igbvf 0000:00:01.0: MAC address not assigned by administrator.
 [    2.2] igbvf 0000:00:01.0 eth0: Link is Up 1000 Mbps Full Duplex
 [    2.3] rcu: Preemptible hierarchical RCU implementation.
+<4>[    2.4] mtrr: your CPUs had inconsistent MTRRdefType settings
+<6>[    2.5] vmxnet3 0000:00:01.0 eth0: NIC Link is Down
+<6>[    2.6] vmxnet3 0000:00:01.0 eth0: intr type 3, mode 0, 3 vectors allocated
+<4>[    2.7] vfio-pci 0000:01:00.0: resetting
+<4>[    2.8] vfio-pci 0000:01:00.0: reset done
 """
 
 
 @pytest.mark.parametrize("line", COMPLAINTS.splitlines())
 def test_complaints_are_seen(line: str) -> None:
     assert kernel_warnings(ORDINARY + line + "\n" + ORDINARY) == [line]
+
+
+@pytest.mark.parametrize("line", OF_DRIVERS.splitlines())
+def test_what_drivers_under_test_complain_of_is_seen(line: str) -> None:
+    """By its level, or by what it says; it is told without its level."""
+    assert kernel_warnings(ORDINARY + line + "\n" + ORDINARY) == [line.partition(">")[2]]
 
 
 def test_ordinary_messages_are_none() -> None:
@@ -84,3 +113,41 @@ def test_old_folders_go(tmp_path: Path) -> None:
     Keeper(tmp_path).keep("failed", lambda folder: None)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert len(names) == KEEP + 1 and names[0] == "2020-005"
+
+
+def test_two_failures_at_once_have_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: At) -> None:
+    """Of two threads, in the same second: the other one is faster when this one knows the name of its folder."""
+    monkeypatch.setattr(time, "strftime", lambda form: "20261121-200500")
+
+    def when_the_root_is_there() -> None:
+        at(Path, "mkdir", lambda: Keeper(tmp_path).keep("failed", lambda folder: None))
+
+    at(Path, "mkdir", when_the_root_is_there)
+    Keeper(tmp_path).keep("failed", lambda folder: None)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def kept(lab: Lab) -> dict[str, set[str]]:
+    """The files of each folder that a failure now leaves."""
+    folder = lab.keeper.keep("failed", lambda folder: None)
+    lab.keeper.guest_starts()  # what comes next is another story
+    lab.keeper.guest_stops()
+    return {path.name: {file.name for file in path.iterdir()} for path in folder.iterdir()}
+
+
+def test_what_servers_know_is_kept_as_long_as_they_run(tmp_path: Path) -> None:
+    """Each server that runs, whoever began it, and whatever was served before; of one that died or is stopped, its log."""
+    lab = Lab(Cache(tmp_path / "cache"), failures=tmp_path / "failures")
+    all_of_it = {"server.log", "stats.json", "trace-vf0.txt"}
+    with ServerProcess(["igbvf"]):
+        assert kept(lab) == {"server0": all_of_it}
+    with ServerProcess(["igbvf"]) as first, ServerProcess(["avp"]) as second:
+        assert kept(lab) == {"server0": all_of_it, "server1": {"server.log", "stats.json", "trace-nic0.txt"}}
+        os.kill(first.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+        os.kill(second.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, second.pid, os.WSTOPPED | os.WNOWAIT)
+        assert kept(lab) == {"server0": {"server.log"}, "server1": {"server.log", "server1-not-saved.txt"}}
+        assert "kill -CONT" in next(tmp_path.glob("failures/*/server1/server1-not-saved.txt")).read_text()
+        os.kill(second.pid, signal.SIGCONT)
+    assert kept(lab) == {}

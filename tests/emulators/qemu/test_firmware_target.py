@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emulators.qemu.firmware import FirmwareMachine, _without_rom
-from emulators.qemu.firmware_target import OF_A_VF, VFIO_USER, Place, place_of
+from emulators.qemu.firmware_target import VFIO_USER, Place, place_of
 from emulators.qemu.machine import Machine, RawDevice, VfioUser
 from firmware.format import Op
 from regmodel.catalogue import find
@@ -21,6 +21,7 @@ DEVICE = find("igbvf")
 @pytest.mark.parametrize(("rest", "place"), [
     ("vfio-user:/tmp/a.sock", Place(VfioUser("/tmp/a.sock"))),
     ("e1000e", Place(RawDevice("e1000e"))),
+    ("pci:virtio-net-pci,mq=on", Place(RawDevice("virtio-net-pci,mq=on"), conventional=True)),
     ("igb/vf0", Place(RawDevice("igb"), 0)),
     ("igb,mac=52-54-00/vf12", Place(RawDevice("igb,mac=52-54-00"), 12)),
 ])  # fmt: skip
@@ -31,7 +32,7 @@ def test_what_is_meant(rest: str, place: Place) -> None:
 
 @pytest.mark.parametrize("rest", ["igb/vf", "igb/0", "/vf0", "igb vf0", "-device"])
 def test_what_nobody_can_mean(rest: str) -> None:
-    with ExitStack() as stack, pytest.raises(UsageError, match="write firmware, firmware:vfio-user:SOCKET"):
+    with ExitStack() as stack, pytest.raises(UsageError, match=r"write firmware, firmware:vfio-user:SOCKET.* firmware:pci:"):
         place_of(rest, DEVICE, stack)
 
 
@@ -44,7 +45,7 @@ def test_a_vf_is_enabled_first() -> None:
 def test_who_answers_for_whom_is_declared() -> None:
     served = Place(VfioUser("/s")).abilities(DEVICE, live=True)
     own, vf = (Place(RawDevice("igb"), number).abilities(DEVICE, live=number == 0) for number in (None, 0))
-    assert served.virtualised == VFIO_USER and own.virtualised == {} and vf.virtualised == OF_A_VF
+    assert served.virtualised == VFIO_USER and own.virtualised.keys() == {"BARS"} and not vf.virtualised
     assert served.resets == {ResetCause.FLR, ResetCause.BUS} and vf.resets == {ResetCause.FLR}
     assert served.interactive and served.memory and served.peer and not (own.interactive or own.memory or own.peer)
     assert vf.interactive and not (vf.interrupts or vf.memory or vf.peer)

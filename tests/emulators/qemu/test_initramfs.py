@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from emulators.qemu.cache import Cache
 from emulators.qemu.errors import LabError
 from emulators.qemu.kernels import Kernel
 from emulators.qemu.userspace import Entry
+from tests.support.interleaving import At, aged
 
 
 @pytest.fixture
@@ -60,8 +62,18 @@ def test_old_archives_go(
     monkeypatch.setattr(initramfs, "KEEP", 3)
     cache = Cache(tmp_path / "cache")
     for number in range(5):
-        initramfs.build(cache, kernel, (f"m{number}",))
-    assert len(list((cache.root / "initramfs").iterdir())) == 3
+        aged(initramfs.build(cache, kernel, (f"m{number}",)), hours=9 - number)
+    initramfs.build(cache, kernel, ("m4",))
+    assert len(list((cache.root / "initramfs").iterdir())) == 3 and len(built) == 5
+
+
+def test_an_archive_that_another_process_wants_to_remove_is_whole(
+    tmp_path: Path, kernel: Kernel, built: list[tuple[str, ...]], at: At
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    whole = aged(initramfs.build(cache, kernel), hours=9).read_bytes()
+    at(os, "utime", lambda: Cache(cache.root).prune("initramfs", 0))
+    assert initramfs.build(cache, kernel).read_bytes() == whole != b""
 
 
 def test_a_program_comes_with_its_links_and_libraries(tmp_path: Path) -> None:

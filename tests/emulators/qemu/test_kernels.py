@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import struct
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from emulators.qemu import kernels
 from emulators.qemu.cache import Cache
 from emulators.qemu.errors import LabError
+from tests.support.interleaving import At, aged
 
 ELF = b"\x7fELF" + bytes(60) + kernels._PVH_NOTE + b"Linux version 6.18.0-mine (me@here) #1\0" + bytes(100)
 
@@ -67,6 +69,14 @@ def test_a_rebuilt_kernel_is_not_taken_from_the_cache(tmp_path: Path) -> None:
     kernels.get(cache, path)
     path.write_bytes(ELF + b"rebuilt")
     assert kernels.get(cache, path).image.read_bytes().endswith(b"rebuilt")
+
+
+def test_a_kernel_that_another_process_wants_to_remove_is_there(tmp_path: Path, at: At) -> None:
+    path, cache = tmp_path / "vmlinux", Cache(tmp_path / "cache")
+    path.write_bytes(ELF)
+    aged(kernels.get(cache, path).image, hours=9)
+    at(os, "utime", lambda: Cache(cache.root).prune("kernels", 0))
+    assert kernels.get(cache, path).image.read_bytes() == ELF
 
 
 @pytest.mark.parametrize("where", ["", "6.18.0-mine", "lib/modules/6.18.0-mine"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -22,12 +24,13 @@ VECTOR, RESULT = f.VECTOR.sizeof(), f.RESULT.sizeof()
 
 
 class Guest:
-    """Memory of a guest and, while ``answering``, the guest. It echoes the value of each vector; value 13 is refused."""
+    """Memory of a guest and, unless ``silent``, the guest. It echoes the value of each vector; value 13 is refused."""
 
     def __init__(self) -> None:
         self.memory = {"mailbox": memoryview(bytearray(f.MAILBOX.sizeof())), "targets": memoryview(bytearray(32 * 16))}
         self.seen: list[Vector] = []
-        self.alive = self.answering = True
+        self.alive = True
+        self._turn = threading.Lock()
         self.name, self.program, self.guest = "thread", Program(), self
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -41,19 +44,32 @@ class Guest:
     def wait_for(self, state: f.State) -> None:
         assert state is f.State.SERVING
 
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """The guest does nothing meanwhile, and is waited for only as long as it is certain not to answer."""
+        with self._turn, mock.patch.object(live, "ANSWER_TIMEOUT", 0.001):
+            yield
+
     def _serve(self) -> None:
-        box, words = self.view("mailbox"), self.words("mailbox")
         while self.alive:
-            if not self.answering or words[REPLIES] == words[0]:
+            with self._turn:
+                answered = self._answer()
+            if not answered:
                 time.sleep(50e-6)
-                continue
-            slot = words[REPLIES] % f.SLOTS
-            (vector,) = unpack_vectors(bytes(box[128 + slot * VECTOR : 128 + (slot + 1) * VECTOR]))
-            self.seen.append(vector)
-            status = Status.REFUSED if vector.value == 13 else Status.OK
-            at = 128 + f.SLOTS * VECTOR + slot * RESULT
-            box[at : at + RESULT] = layout(f.RESULT).struct.pack(status, 0, 0, 0, vector.value)
-            words[REPLIES] += 1
+
+    def _answer(self) -> bool:
+        """Answer one request, if there is any."""
+        box, words = self.view("mailbox"), self.words("mailbox")
+        if words[REPLIES] == words[0]:
+            return False
+        slot = words[REPLIES] % f.SLOTS
+        (vector,) = unpack_vectors(bytes(box[128 + slot * VECTOR : 128 + (slot + 1) * VECTOR]))
+        self.seen.append(vector)
+        status = Status.REFUSED if vector.value == 13 else Status.OK
+        at = 128 + f.SLOTS * VECTOR + slot * RESULT
+        box[at : at + RESULT] = layout(f.RESULT).struct.pack(status, 0, 0, 0, vector.value)
+        words[REPLIES] += 1
+        return True
 
     def end(self) -> None:
         self.alive = False
@@ -65,11 +81,6 @@ def guest() -> Iterator[Guest]:
     guest = Guest()
     yield guest
     guest.end()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "ANSWER_TIMEOUT", 0.005)
 
 
 def numbered(value: int) -> Vector:
@@ -110,35 +121,29 @@ def test_a_second_mailbox_goes_on_where_the_first_was(guest: Guest) -> None:
 
 def test_counters_may_wrap(guest: Guest) -> None:
     words = guest.words("mailbox")
-    guest.answering = False
-    time.sleep(0.01)
-    words[0] = words[REPLIES] = 0xFFFFFFFE
-    guest.answering = True
+    with guest.silent():
+        words[0] = words[REPLIES] = 0xFFFFFFFE
     box = open_live(guest)
     # The guest of this test counts in Python, where 32 bits overflow: it ends here, and the image's C goes on.
     assert box.ask(numbered(5)).value == 5
     assert words[REPLIES] == words[0] == 0xFFFFFFFF
 
 
-@pytest.mark.usefixtures("impatient")
 def test_silence_is_told_and_what_comes_late_is_not_taken_for_another_answer(guest: Guest) -> None:
     box = open_live(guest)
-    guest.answering = False
-    with pytest.raises(GuestTimeout, match="thread did not answer in 0 s"):
+    with guest.silent(), pytest.raises(GuestTimeout, match="thread did not answer in 0 s"):
         box.ask(numbered(1))
-    guest.answering = True
     assert box.ask(numbered(2)).value == 2
 
 
-@pytest.mark.usefixtures("impatient")
 def test_one_that_hangs_is_not_given_more_than_the_mailbox_holds(guest: Guest) -> None:
     box = open_live(guest)
-    guest.answering = False
-    for n in range(f.SLOTS):
-        with pytest.raises(GuestTimeout, match="did not answer"):
-            box.ask(numbered(n))
-    with pytest.raises(GuestTimeout, match="has not answered 64 requests"):
-        box.ask(numbered(99))
+    with guest.silent():
+        for n in range(f.SLOTS):
+            with pytest.raises(GuestTimeout, match="did not answer"):
+                box.ask(numbered(n))
+        with pytest.raises(GuestTimeout, match="has not answered 64 requests"):
+            box.ask(numbered(99))
 
 
 def test_a_machine_that_died_is_told(guest: Guest) -> None:

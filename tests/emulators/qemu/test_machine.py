@@ -53,6 +53,14 @@ def test_root_ports_carry_one_device_each() -> None:
     assert len(ports) == 2 and values.index(ports[1]) < len(values) - 2  # a port is made before what sits in it
 
 
+def test_a_conventional_bus_is_behind_a_bridge_in_the_place_of_the_port() -> None:
+    machine = Machine(Path("/k"), Path("/i"), devices=(RawDevice("virtio-net-pci"),), root_port=True, conventional=True)
+    (placed,) = machine.placed()
+    assert (placed.properties["bus"], placed.bdf) == ("rp0", "01:00.0")
+    values = list(_values(command_line(machine, "tcg", 9, 10, 11, 12, 13), "-device"))
+    assert values[-2].startswith("pci-bridge,id=rp0,") and not [value for value in values if "pcie-root-port" in value]
+
+
 def test_a_device_that_says_where_it_sits_stays_there() -> None:
     placed = Machine(Path("/k"), Path("/i"), devices=(RawDevice("igb,bus=rp,addr=0"),)).placed()
     assert placed[0].argument() == "igb,bus=rp,addr=0,id=dev0" and placed[0].bdf is None

@@ -5,8 +5,6 @@ One simulation per description, because starting one takes half a second; what i
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
@@ -23,9 +21,8 @@ from regmodel.registers import Alias32, Bar, Each, Partial, Policy, Reg32
 from tests.emulators.rtl.both import Both
 from tests.regmodel.test_bank import register_files
 from tests.support.every_kind import BAR, STRICT
+from tests.support.thorough import THOROUGH
 
-THOROUGH = int(os.environ.get("REGMODEL_THOROUGH", "1"))
-"""How many times the usual number of steps to take."""
 BARS = {
     "igbvf": (find("igbvf").bars[0], 1000),
     "igbvf-i350": (find("igbvf-i350").bars[0], 300),
@@ -72,22 +69,25 @@ SMALL = Bar(
     "tail" / Reg32(Each(0x10, 4, 3), "t" / RW[15:0], "secret" / WO[31:16], survives=VF_RESET),
     policy=Policy(partial=Partial.IGNORE, unaligned=Partial.IGNORE),
 )
+LOCKED = Bar("locked", 0x10, "gate" / Reg32(0, "shut" / RW[0], RSVD[...]), "size" / Reg32(4, RW, locked_by=("gate.shut", 1)))
 # fmt: on
-BLOCK = RegisterBlock(SMALL, "dut")
-SEEDED: dict[str, list[Mutant]] = {kind: [m for m in mutants(BLOCK) if m.kind == kind] for kind in FAULTS}
+SEEDED: dict[str, list[tuple[Bar, Mutant]]] = {
+    kind: [(bar, m) for bar in (LOCKED, SMALL) for m in mutants(RegisterBlock(bar, "dut")) if m.kind == kind] for kind in FAULTS
+}
 
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_mutant_is_found(kind: str) -> None:
-    mutant = SEEDED[kind][-1]
+    bar, mutant = SEEDED[kind][-1]
+    block = RegisterBlock(bar, "dut")
     with (
-        Simulation(BLOCK, text=mutant(BLOCK.text)) as simulation,
+        Simulation(block, text=mutant(block.text)) as simulation,
         pytest.raises((AssertionError, ConformanceError)) as difference,
     ):
-        Both(SMALL, simulation, seed=4).run(600)
+        Both(bar, simulation, seed=4).run(600)
     print(mutant, "--", str(difference.value).partition("\n")[0])
 
 
 def test_the_original_is_not() -> None:
-    with Simulation(BLOCK) as simulation:
+    with Simulation(RegisterBlock(SMALL, "dut")) as simulation:
         Both(SMALL, simulation, seed=4).run(600)

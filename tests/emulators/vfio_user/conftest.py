@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emulators.loop import Loop
+from emulators.loop import Loop, ManualClock
 from emulators.vfio_user.server import Server
 
 from .client import Client
@@ -35,8 +35,14 @@ def no_garbage() -> None:
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    loop = Loop()
+def clock() -> ManualClock:
+    """Time of the server: a test that is off the processor for long is not taken for a client that does nothing."""
+    return ManualClock()
+
+
+@pytest.fixture
+def loop(clock: ManualClock) -> Iterator[Loop]:
+    loop = Loop(now=clock.now)
     yield loop
     loop.close()
 

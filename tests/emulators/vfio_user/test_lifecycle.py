@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulators.loop import Loop
-from emulators.vfio_user import connection as connection_module
+from emulators.vfio_user.connection import NO_PROGRESS
 from emulators.vfio_user.memory import Files
-from emulators.vfio_user.server import Server
+from emulators.vfio_user.server import RETRY, Server
 from regmodel.errors import DmaFault, UsageError
 from regmodel.function import Irq, ResetCause
+from tests.support.thorough import THOROUGH
 
 from . import client as c
 from .client import Client
@@ -187,7 +188,7 @@ class TestClients:
         client.sock.close()
         assert open_fds() == before
 
-    def test_no_descriptors_left(self, loop, server, monkeypatch, caplog):
+    def test_no_descriptors_left(self, loop, clock, server, caplog):
         import errno as e
 
         calls = []
@@ -205,13 +206,14 @@ class TestClients:
             def __getattr__(self, name):
                 return getattr(self._sock, name)
 
-        monkeypatch.setattr("emulators.vfio_user.server.RETRY", 1_000_000)
         server._socket = Exhausted(server._socket)
         loop.remove(server._socket.fileno())
         loop.add(server._socket.fileno(), server._accept)
         client = Client(loop, server.path, negotiate=False)
+        clock.advance(RETRY - 1)
+        loop.settle()
         assert len(calls) == 1 and "cannot be accepted" in caplog.text  # and no busy loop meanwhile
-        time.sleep(0.002)
+        clock.advance(1)
         assert client.call(c.VERSION, bytes(4)).error == 0
         client.close()
 
@@ -229,29 +231,25 @@ class TestReplies:
                 assert client.receive().body[16:] == dut.config
             assert client.read(7, 0, 4) == dut.config[:4]
 
-    def test_one_that_takes_no_replies_is_dropped(self, loop, server, dut, monkeypatch):
+    def test_one_that_takes_no_replies_is_dropped(self, loop, clock, server, dut):
         """... and until then it is not buffered for beyond measure, although one receive asks for 8 MiB."""
-        monkeypatch.setattr(connection_module, "NO_PROGRESS", 50_000_000)
         with Client(loop, server.path) as client:
-            requests, sent, most = CONFIG_READ * 4096, 0, 0
-            end = time.monotonic() + 10
-            while server.connection is not None:
-                try:
+            requests, sent, most, busy = CONFIG_READ * 4096, 0, 0, True
+            while busy:
+                with contextlib.suppress(BlockingIOError):
                     sent += client.sock.send(requests[sent % len(CONFIG_READ) :])
-                except BlockingIOError:
-                    pass
-                except OSError:
-                    break
-                loop.turn(1_000_000)
-                if server.connection:
-                    most = max(most, server.connection._stream.queued)
-                assert time.monotonic() < end
+                busy = loop.turn()
+                most = max(most, server.connection._stream.queued)
+                assert most < 2 << 20
+            assert most > 100_000
+            clock.advance(NO_PROGRESS - 1)
+            loop.settle()
+            assert server.connection is not None
+            clock.advance(1)
             loop.settle()
             assert server.connection is None
-            assert 100_000 < most < 2 << 20
 
-    def test_one_that_is_slow_is_not(self, loop, server, dut, monkeypatch):
-        monkeypatch.setattr(connection_module, "NO_PROGRESS", 50_000_000)
+    def test_one_that_is_slow_is_not(self, loop, clock, server, dut):
         with Client(loop, server.path) as client:
             count = 1500  # 6 MiB of replies, well beyond what is queued
             requests = CONFIG_READ * count
@@ -260,9 +258,12 @@ class TestReplies:
                 with contextlib.suppress(BlockingIOError):
                     sent += client.sock.send(requests[sent : sent + 4096])
                 loop.turn()
-                time.sleep(0.0005)
+                clock.advance(NO_PROGRESS // 50)
                 with contextlib.suppress(BlockingIOError):
-                    got += len(client.sock.recv(20_000))
+                    data = client.sock.recv(20_000)
+                    assert data, "the server has dropped it"
+                    got += len(data)
+            assert clock.now() > 2 * NO_PROGRESS
             assert client.read(0, 0, 4) == bytes(4)
 
 
@@ -335,7 +336,7 @@ def replies_due(stream: bytes) -> int:
     return due
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150 * THOROUGH, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(MESSAGE, max_size=12), st.booleans())
 def test_fuzz(messages, negotiate):
     """Whatever comes: no exception leaves the loop, every command gets exactly its reply, nothing is left behind."""

@@ -7,8 +7,7 @@ import struct
 
 import pytest
 
-from emulators.vfio_user import message_dma
-from emulators.vfio_user.message_dma import WIRES
+from emulators.vfio_user.message_dma import PATIENCE, WIRES
 from emulators.vfio_user.server import Server
 from regmodel.errors import DmaFault
 from regmodel.function import Irq, ResetCause
@@ -197,13 +196,15 @@ def test_replies_to_something_else_are_not_taken(mapped, dut, loop, server):
     assert burst.result == b"good"
 
 
-def test_no_answer(mapped, dut, loop, monkeypatch):
+def test_no_answer(mapped, dut, loop, clock):
     """One wait, then refusals at once, until the client speaks again; the late answer is taken as that and no more."""
-    monkeypatch.setattr(message_dma, "PATIENCE", 10_000_000)
     burst = Burst(loop, lambda: dut.dma.read(0x10000, 4))
     request, *_ = asked(mapped, c.DMA_READ)
-    while not burst.done:
-        loop.turn(1_000_000)
+    clock.advance(PATIENCE - 1)
+    loop.settle()
+    assert not burst.done
+    clock.advance(1)
+    loop.settle()
     assert "in time" in str(burst.result)
     burst = Burst(loop, lambda: dut.dma.read(0x10000, 4))
     assert burst.done and "has not answered an earlier" in str(burst.result)

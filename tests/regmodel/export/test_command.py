@@ -8,6 +8,7 @@ import pytest
 
 from regmodel.cli import main
 from regmodel.devices.igbvf import IGBVF
+from regmodel.export import backend, formats
 from regmodel.export.verilog import block
 
 
@@ -55,3 +56,23 @@ def test_one_line_says_what_is_wrong(
     assert said.startswith(f"regmodel: {says}")
     assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, listed = tmp_path / "igbvf.h", tmp_path / "left-out"
+    assert run("igbvf", "--format", "c-header", "--bar", "0", "-o", str(path)) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{path}\n"
+    assert "c-header leaves out bar0:policy and 47 more: a macro is a number" in said.err
+
+    assert run("igbvf", "--format", "c-header", "--bar", "0", "-o", str(path), "--left-out", str(listed)) == 0
+    assert capsys.readouterr().err == ""
+    lines = listed.read_text().splitlines()
+    assert lines == [str(item) for item in backend("c-header")(IGBVF, 0).left_out]  # type: ignore[attr-defined]
+    assert "bar0.eics:alias_of: a macro is a number: behaviour is not in it" in lines
+
+
+def test_help_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert ", ".join(formats()) in said

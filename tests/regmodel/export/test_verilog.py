@@ -18,11 +18,12 @@ from regmodel.export.verilog import RegisterBlock, block, verilog
 from regmodel.export.verilog.words import identifier
 from regmodel.registers import Bar, Kind, Reg16, Reg32, Reg64, Register, Window
 from tests.regmodel.described import bars
-from tests.regmodel.test_bank import THOROUGH, register_files
+from tests.regmodel.test_bank import register_files
 from tests.support.every_kind import BAR, DESCRIPTION, STRICT, fields_of
 from tests.support.inputs import missing
+from tests.support.thorough import THOROUGH
 
-LARGE = {"avp.BAR2", "avp.BAR4", "ivshmem.BAR2"}
+LARGE = {"avp.bar2", "avp.bar4", "ivshmem.bar2", "ivshmem-plain.bar2", "ivshmem-doorbell.bar2"}
 """Shared memories of megabytes: the backend refuses them."""
 BARS = {**{name: bar for name, bar in bars().items() if name not in LARGE}, "every": BAR, "strict": STRICT}
 
@@ -87,8 +88,11 @@ def test_the_synthetic_description_has_everything() -> None:
 
 def test_the_text_is_the_same_every_time() -> None:
     for device in devices().values():
+        if any(f"{device.name}.{bar.bar}" in LARGE for bar in device.bars.values()):
+            continue
         assert verilog(device, None) == verilog(device, None)
-        assert list(verilog(device, 0)) == [f"{block(device, 0).name}.v"]
+        first = min(device.bars)
+        assert list(verilog(device, first)) == [f"{block(device, first).name}.v"]
 
 
 def test_the_text_reads_like_the_description() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from drivers.ethdev import RxOffload, TxOffload
+from drivers.ethdev import EthDev, RxOffload, TxOffload
 from drivers.mempool import Indices, Mempool
 from drivers.nics.igbvf import IgbVf
 from drivers.transports.in_process import InProcess
@@ -40,7 +40,7 @@ class Wire:
 class Side:
     """A port with one queue pair and its pool, started."""
 
-    def __init__(self, port: IgbVf, *, rings: int = 64, buffers: int = 512, mtu: int = 1500, **more: Any) -> None:
+    def __init__(self, port: EthDev, *, rings: int = 64, buffers: int = 512, mtu: int = 1500, **more: Any) -> None:
         self.port, self.pool = port, Mempool(port.transport, buffers)
         port.configure(mtu=mtu, **more)
         port.rx_queue_setup(0, self.pool, rings)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from drivers.transports.vfio_user import VfioUser
+from drivers.transports.vfio_user.connecting import limit_waiting
 
 from .scripted import Handler, Scripted
 
@@ -60,3 +61,17 @@ def attach(tmp_path: Path, no_leak: None) -> Iterator[Attach]:
             return client, server
 
         yield made
+
+
+@contextmanager
+def impatient(client: VfioUser, timeout: float) -> Iterator[None]:
+    """The client waits for ``timeout`` seconds only: for what is certain not to come, with a server that is held."""
+    channel = client._channel
+    patience, channel.timeout = channel.timeout, timeout
+    limit_waiting(channel._sock, timeout)
+    try:
+        yield
+    finally:
+        channel.timeout = patience
+        if not channel.is_over:
+            limit_waiting(channel._sock, patience)

@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,6 +40,14 @@ class Request:
 
 class Gone(Exception):
     """The client has closed the connection, or the test is over."""
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what shows in the other thread. Fails when that takes too long."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 class Peer:

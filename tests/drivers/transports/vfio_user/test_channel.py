@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import socket
 import struct
 import threading
 import time
@@ -17,7 +18,7 @@ from drivers.transports.vfio_user import channel as channel_module
 from drivers.transports.vfio_user.stream import MAX_MESSAGE, MAX_UNSENT
 from regmodel.errors import UsageError
 
-from .conftest import Attach
+from .conftest import Attach, impatient
 from .scripted import (
     CONFIG_SIZE,
     DMA_READ,
@@ -32,6 +33,7 @@ from .scripted import (
     Request,
     content,
     message,
+    until,
 )
 
 READ_BODY = struct.Struct("<QII")
@@ -200,15 +202,23 @@ def test_a_server_that_closes_in_the_middle_of_a_reply(attach: Attach, sent: int
 # -- deadlines
 
 
+def test_an_answer_is_waited_for_as_long_as_was_said(attach: Attach) -> None:
+    client, _ = attach(timeout=7.5)
+    assert client._channel.timeout == 7.5
+    for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        assert struct.unpack("ll", client._channel._sock.getsockopt(socket.SOL_SOCKET, limit, 16)) == (7, 500_000)
+
+
 def test_no_answer_and_a_late_one(attach: Attach) -> None:
     """After a deadline the conversation goes on; the reply that comes too late is nobody's."""
     waiting: list[Request] = []
-    client, server = attach(timeout=0.05)
+    client, server = attach()
     bar = client.bar(0)
     server.handlers[REGION_READ] = lambda peer, request: waiting.append(request)
+    not_answered = r"the read of 4 bytes at 0x10 of BAR 0 .*within 0.05 s"
     for way in (lambda: bar.u32[4], lambda: bar.u32[4]):  # the hot way, and the other, while an answer is outstanding
         start = time.monotonic()
-        with pytest.raises(DeviceTimeout, match=r"the read of 4 bytes at 0x10 of BAR 0 .*within 0.05 s"):
+        with impatient(client, 0.05), pytest.raises(DeviceTimeout, match=not_answered):
             way()
         assert 0.04 < time.monotonic() - start < 2
 
@@ -224,11 +234,13 @@ def test_no_answer_and_a_late_one(attach: Attach) -> None:
 
 
 def test_no_answer_to_half_a_reply(attach: Attach) -> None:
-    client, server = attach(timeout=0.05)
+    client, server = attach()
     bar = client.bar(0)
     server.handlers[REGION_READ] = lambda peer, request: peer.send(answer(request)[:20])
-    with pytest.raises(DeviceTimeout):
-        bar.u32[4]
+    with impatient(client, 0.05):
+        with pytest.raises(DeviceTimeout):
+            bar.u32[4]
+        client.close()
 
 
 def test_a_server_that_talks_and_never_answers(attach: Attach) -> None:
@@ -239,11 +251,11 @@ def test_a_server_that_talks_and_never_answers(attach: Attach) -> None:
         while not stop.is_set():
             peer.ask(DMA_READ, struct.pack("<QQ", 0, 4))
 
-    client, server = attach(timeout=0.1)
+    client, server = attach()
     bar = client.bar(0)
     server.handlers[REGION_READ] = read
     start = time.monotonic()
-    with pytest.raises(DeviceTimeout):
+    with impatient(client, 0.1), pytest.raises(DeviceTimeout):
         bar.u32[4]
     assert time.monotonic() - start < 2
     server.handlers.clear()
@@ -253,11 +265,11 @@ def test_a_server_that_talks_and_never_answers(attach: Attach) -> None:
 
 def test_a_server_that_has_left_too_much_without_an_answer(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel_module, "MAX_LATE", 2)
-    client, server = attach(timeout=0.01)
+    client, server = attach()
     bar = client.bar(0)
     server.handlers[REGION_READ] = lambda peer, request: None
     for _ in range(3):
-        with pytest.raises(DeviceTimeout):
+        with impatient(client, 0.01), pytest.raises(DeviceTimeout):
             bar.u32[4]
     with pytest.raises(DeviceGone, match="has left 2 commands without an answer"):
         bar.u32[4]
@@ -271,12 +283,13 @@ def test_a_server_that_takes_nothing(attach: Attach) -> None:
         peer.reply(request)
         assert go.wait(10)
 
-    client, server = attach({RESET: hold}, timeout=0.1)
+    client, server = attach({RESET: hold})
     bar = client.bar(0)
     client._channel.call(channel_module.Command.DEVICE_RESET, b"", "DEVICE_RESET")
     before = len(server.requests)
     written = 0
-    with pytest.raises(DeviceTimeout, match=r"the write of 4 bytes at 0x8 of BAR 0 is not taken within 0.1 s"):
+    not_taken = r"the write of 4 bytes at 0x8 of BAR 0 is not taken within 0.1 s"
+    with impatient(client, 0.1), pytest.raises(DeviceTimeout, match=not_taken):
         while written < 100_000:
             bar.u32[2] = written
             written += 1
@@ -293,25 +306,30 @@ def test_a_signal_in_the_middle_of_a_read(attach: Attach) -> None:
     class Stop(Exception):
         pass
 
+    stopped = threading.Event()
+
     def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
         raise Stop
 
     client, server = attach()
     bar = client.bar(0)
+    reader = threading.get_ident()
 
     def read(peer: Peer, request: Request) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
-        time.sleep(0.06)
+        time.sleep(0.02)  # most likely it sleeps in the kernel by now
+        signal.pthread_kill(reader, signal.SIGUSR1)
+        assert stopped.wait(10)
         server.handlers.clear()
         peer.send(answer(request))
 
     server.handlers[REGION_READ] = read
-    old = signal.signal(signal.SIGALRM, stop)
+    old = signal.signal(signal.SIGUSR1, stop)
     try:
         with pytest.raises(Stop):
             bar.u32[4]
     finally:
-        signal.signal(signal.SIGALRM, old)
+        signal.signal(signal.SIGUSR1, old)
     assert [bar.u32[5], bar.u32[6]] == [20, 24]
 
 
@@ -367,12 +385,12 @@ def test_a_reply_before_the_server_has_taken_our_answer(attach: Attach) -> None:
 
     def read(peer: Peer, request: Request) -> None:
         peer.send(ask + answer(request))
-        time.sleep(0.02)  # the client has begun with its next read
+        until(lambda: client._channel._ident == request.ident + 1)  # the client has begun with its next read
         peer.send(ask)
-        time.sleep(0.02)  # it has seen that it is asked again
+        until(lambda: client._channel.asked == 2)
         assert peer.receive().command == DMA_READ
         peer.send(answer(peer.receive()))
-        time.sleep(0.02)  # it has seen the reply, and cannot have sent all of its second answer
+        until(lambda: client._channel._ident == request.ident + 2)  # it has the reply, and cannot have sent its second answer
         assert peer.receive().command == DMA_READ
         server.handlers.clear()
 
@@ -418,19 +436,22 @@ def test_what_the_server_may_not_ask(attach: Attach, command: int, body: bytes, 
 
 def test_a_server_that_asks_and_takes_no_answers(attach: Attach) -> None:
     """What we have to say to it is bounded, and so is the wait."""
-    client, server = attach(timeout=0.3)
+    client, server = attach()
     buffer = client.alloc(1 << 20)
     bar = client.bar(0)
 
-    hold = threading.Event()
+    asked, hold = threading.Event(), threading.Event()
 
     def stuck(peer: Peer, request: Request) -> None:
         peer.send(message(1, DMA_READ, struct.pack("<QQ", buffer.iova, 1 << 20), flags=0) * 50)
+        asked.set()
         hold.wait(10)
         peer.sock.close()
 
-    server.handlers[REGION_READ] = stuck
-    with pytest.raises(DeviceTimeout):
+    server.handlers[REGION_WRITE] = stuck
+    bar.u32[0] = 1  # nobody answers that, so that the client is at what it is asked in its next read only
+    assert asked.wait(10)
+    with impatient(client, 0.3), pytest.raises(DeviceTimeout):
         bar.u32[4]
     assert MAX_UNSENT < client._channel._stream.unsent < MAX_UNSENT + MAX_MESSAGE
     hold.set()
@@ -474,28 +495,39 @@ def test_more_descriptors_than_we_said(attach: Attach) -> None:
 
 
 def test_time_does_not_stop_for_the_server(attach: Attach) -> None:
-    """While we sleep or wait for interrupts, it is answered."""
+    """While we sleep or wait for interrupts, it is answered.
+
+    It asks in the middle of our pause, unless it is off the processor for as long: one pause in which it does is enough.
+    """
     client, server = attach()
     buffer = client.alloc(4096)
     heard: list[Request] = []
-    asked = threading.Event()
+    answered = threading.Event()
 
     def write(peer: Peer, request: Request) -> None:  # a posted one: the client is at our side of the answer already
         time.sleep(0.02)
         heard.append(peer.ask(DMA_WRITE, struct.pack("<QQ", buffer.iova, 4) + b"ping"))
-        asked.set()
+        answered.set()
 
-    bar = client.bar(0)
-    server.handlers[REGION_WRITE] = write
-    for pause in (lambda: client.sleep(0.1), lambda: client.wait_irq(0.1)):
-        asked.clear()
+    def meanwhile(pause: Callable[[], object]) -> bool:
+        """Whether the server was answered during ``pause``."""
+        answered.clear()
         bar.u32[0] = 1
         start = time.monotonic()
         pause()
         assert 0.09 < time.monotonic() - start < 2
-        assert asked.wait(5) and bytes(buffer.view[:4]) == b"ping"
+        in_time = answered.is_set()
+        while not answered.is_set():
+            client.sleep(0.01)
+        assert bytes(buffer.view[:4]) == b"ping"
         buffer.view[:4] = bytes(4)
-    assert [r.flags for r in heard] == [1, 1]
+        return in_time
+
+    bar = client.bar(0)
+    server.handlers[REGION_WRITE] = write
+    for pause in (lambda: client.sleep(0.1), lambda: client.wait_irq(0.1)):
+        assert any(meanwhile(pause) for _ in range(20))
+    assert {r.flags for r in heard} == {1}
     server.handlers.clear()
 
 
@@ -509,14 +541,17 @@ def test_after_close(attach: Attach) -> None:
 
 
 def test_close_does_not_wait_for_ever(attach: Attach) -> None:
-    client, server = attach(timeout=0.1)
+    """What is asked first is waited for, and nothing more is asked."""
+    client, server = attach()
     for _ in range(20):
         client.alloc(4096)
     client.enable_irqs(3)
     server.handlers = {command: lambda peer, request: None for command in range(1, 20)}
-    start = time.monotonic()
-    client.close()
-    assert time.monotonic() - start < 1
+    before = len(server.requests)
+    with impatient(client, 0.1):
+        client.close()
+    until(lambda: len(server.requests) > before)
+    assert server.commands()[before:] == [REGION_READ]
 
 
 def test_configuration_space_has_its_end(attach: Attach) -> None:

@@ -19,6 +19,7 @@ from drivers.transports.vfio_user.memory import Memory
 from drivers.transports.vfio_user.version import Session
 from regmodel.errors import RegmodelError
 from regmodel.structures.vfio_user import Command
+from tests.support.thorough import THOROUGH
 
 from .conftest import open_fds
 from .scripted import HEADER
@@ -41,7 +42,7 @@ def messages(draw: st.DrawFn) -> bytes:
     return HEADER.pack(ident, command, size, flags, draw(WORDS)) + body
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * THOROUGH, deadline=None)
 @given(
     stream=st.lists(messages() | st.binary(max_size=40), max_size=6).map(b"".join),
     closes=st.booleans(),

@@ -18,7 +18,7 @@ from emulators.fabric.pool import VlanInsert
 from emulators.loop import ManualClock
 from emulators.nics.igb.vf import IgbVf
 from regmodel.devices.igbvf import IGBVF, IGBVF_I350
-from regmodel.function import Buffer, ResetCause
+from regmodel.function import Buffer, OnDescriptor, ResetCause
 from regmodel.rings.igb import RX_READ, RX_WRITEBACK, TX_CONTEXT, TX_DATA
 
 MEMORY = 1 << 20
@@ -77,6 +77,7 @@ class FakeHost:
     def __init__(self, pool: FakePool) -> None:
         self.dma = DmaMap()
         self.dma.enabled = True
+        self.on_descriptor: OnDescriptor | None = None
         self.memory = BytesMemory(MEMORY)
         self.dma.map(0, MEMORY, self.memory)
         self.clock = ManualClock(1_000_000_000)
@@ -91,7 +92,7 @@ class FakeHost:
     def defer(self, burst: Callable[[], bool]) -> None:
         self.deferred[burst] = None
 
-    def poll(self, burst: Callable[[], bool]) -> Any:
+    def poll(self, burst: Callable[[], bool], quiet: Callable[[], bool] | None = None) -> Any:
         raise AssertionError("a VF has doorbells")
 
     def diagnose(self, kind: str, **detail: object) -> None:

@@ -12,16 +12,15 @@ from scapy.layers.sctp import SCTP, SCTPChunkData
 from scapy.packet import Packet, Raw
 from scapy.utils import checksum
 
+from emulators.fabric.checksums import crc32c, ones_sum
 from emulators.nics.igb.offload import (
     L4,
     Context,
     OffloadError,
-    crc32c,
     insert_ip_checksum,
     insert_l4_checksum,
     insert_tag,
     legacy_checksum,
-    ones_sum,
     pad,
     segment,
 )

@@ -12,6 +12,7 @@ from emulators.dma import BytesMemory
 from regmodel.errors import StateError
 from regmodel.function import ResetCause
 from tests.emulators.nics.igb.station import ENABLE, MEMORY, RX_AT, TX_AT, Station
+from tests.support.thorough import THOROUGH
 
 
 def test_ctrl_rst_resets_and_tells_the_pf() -> None:
@@ -115,7 +116,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=150 * THOROUGH, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.sampled_from(["82576", "I350"]),
     st.lists(DESCRIPTORS, min_size=1, max_size=64),

@@ -1,0 +1,1 @@
+"""virtio-net: legacy, transitional and modern."""

@@ -1,0 +1,35 @@
+"""Linux's own selftests of network drivers, and the page that says what came of them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from emulators.qemu import Lab
+from tests.guest import selftests
+
+REFUSED = re.compile(r"virtio_net virtio0 eth0: (?:tx size \(\d+\) cannot be smaller than \d+|resize rx fail: .* err: -22)$")
+"""What the driver says of ring sizes that ``ring_reconfig.py`` tries and it does not take."""
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("name", selftests.DEVICES)
+def test_as_recorded(lab: Lab, name: str) -> None:
+    recorded = selftests.load()[name]
+    with selftests.machine(lab, name) as vm:
+        assert {test: selftests.run(vm, test) for test in selftests.TESTS} == recorded
+        assert [line for line in vm.kernel_warnings() if not REFUSED.search(line)] == []
+
+
+def test_the_page_is_made_from_the_record() -> None:
+    assert selftests.PAGE.read_text() == selftests.page(), "run `python -m tests.guest.selftests`"
+
+
+def test_what_fails_is_explained_and_nothing_else() -> None:
+    failed = {
+        (device, test, case)
+        for device, tests in selftests.load().items() for test, cases in tests.items()
+        for case, (outcome, _) in cases.items() if outcome == "fail"
+    }  # fmt: skip
+    assert failed == set(selftests.FAILS)
