@@ -6,6 +6,7 @@ machine's apt uses, and are checked against the Debian archive keys: nothing una
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import shutil
 import subprocess
@@ -35,8 +36,10 @@ _NEVER_NEEDED = ("./dev", "./proc", "./sys", "./var", "./usr/share/doc", "./usr/
 class Tree:
     """Some packages and all that they depend on, unpacked side by side.
 
-    ``release`` is the suite that apt prefers; ``without`` are paths (``./usr/...``) that nobody here reads. ``finish`` does to
-    the tree what the packages' installation scripts would have done; another finish of that name needs another name.
+    A package may be a pattern (``linux-image-7.2.*+deb13-amd64``): of those that ``release`` has, the one with the highest
+    numbers in its name. ``release`` is the suite that apt prefers; ``without`` are paths (``./usr/...``) that nobody here
+    reads. ``finish`` does to the tree what the packages' installation scripts would have done; another finish of that name
+    needs another name.
     """
 
     name: str
@@ -62,11 +65,13 @@ class Tree:
         if not KEYRING.exists():
             raise LabError(f"no Debian archive keys in {KEYRING}: apt-get install debian-archive-keyring")
         part.mkdir()
-        sources = "".join(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n" for suite in (SUITE, BACKPORTS))
+        sources = "".join(_source(suite) for suite in (SUITE, BACKPORTS))
+        look = part.with_name(part.name + ".apt")
+        packages = [newest(name, self.release, look) if "*" in name else name for name in self.packages]
         # A tar file in between, as mmdebstrap run by another user than root cannot leave a tree that belongs to that user.
         archive, log = (part.with_name(part.name + suffix) for suffix in (".tar", ".log"))
         fetch = ["mmdebstrap", "--variant=extract", "--format=tar", f'--aptopt=APT::Default-Release "{self.release}"',
-                 *(f"--aptopt={option}" for option in proxies()), f"--include={','.join(self.packages)}", SUITE,
+                 *(f"--aptopt={option}" for option in proxies()), f"--include={','.join(packages)}", SUITE,
                  str(archive), "-"]
         unpack = ["tar", "-x", "-f", str(archive), "--no-same-owner", "-C", str(part),
                   *(f"--exclude={path}" for path in (*_NEVER_NEEDED, *self.without))]
@@ -82,6 +87,40 @@ class Tree:
                 (part / name).symlink_to(f"usr/{name}")
         if self.finish is not None:
             self.finish(part)
+
+
+def _source(suite: str) -> str:
+    """A suite as a line of apt's sources."""
+    return f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n"
+
+
+def newest(pattern: str, suite: str, folder: Path) -> str:
+    """Of a suite's packages whose names match, the one with the highest numbers in its name.
+
+    For what Debian names by version: a metapackage such as linux-image-amd64 moves on to the next series, and its earlier
+    images stay beside it. ``folder`` is apt's while it looks, and is removed.
+    """
+    options = [f"Dir::State={folder}", f"Dir::State::status={folder}/status", f"Dir::Cache={folder}", "APT::Architecture=amd64",
+               f"Dir::Etc::SourceList={folder}/sources.list", "Dir::Etc::SourceParts=-", "Dir::Etc::PreferencesParts=-",
+               "APT::Sandbox::User=root", "Acquire::Languages=none"]  # fmt: skip
+    apt = [word for option in options for word in ("-o", option)]
+    folder.mkdir()
+    try:
+        (folder / "lists").mkdir()
+        (folder / "status").touch()
+        (folder / "sources.list").write_text(_source(suite))
+        with (folder / "log").open("wb") as log:
+            update = subprocess.run(["apt-get", "-qq", *apt, "update", "--error-on=any"], stdout=log, stderr=log, check=False)
+        if update.returncode:
+            raise LabError(f"reading what Debian {suite} has failed: {reason(folder / 'log')}")
+        command = ["apt-cache", *apt, "pkgnames", pattern.partition("*")[0]]
+        names = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    finally:
+        shutil.rmtree(folder)
+    found = fnmatch.filter(names, pattern)
+    if not found:
+        raise LabError(f"Debian {suite} has no package {pattern} any more: a newer regmodel may ask for its successor")
+    return max(found, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
 
 
 def _run_apart(command: list[str], stdin: bytes, stderr: IO[bytes]) -> int:

@@ -25,8 +25,8 @@ from emulators.qemu.errors import LabError
 DEFAULT = "7.2"
 _NOT_READ = ("./etc", "./usr/bin", "./usr/sbin", "./usr/share", "./usr/libexec", f"./{debian.MULTIARCH}", "./usr/lib/systemd")
 RELEASES = {
-    "7.2": debian.Tree("linux-7.2", ("linux-image-amd64",), debian.BACKPORTS, _NOT_READ),
-    "6.12": debian.Tree("linux-6.12", ("linux-image-amd64",), debian.SUITE, _NOT_READ),
+    "7.2": debian.Tree("linux-7.2", ("linux-image-7.2.*+deb13-amd64",), debian.BACKPORTS, _NOT_READ),
+    "6.12": debian.Tree("linux-6.12", ("linux-image-6.12.*+deb13-amd64",), debian.SUITE, _NOT_READ),
 }
 
 KEEP = 8  # so many unpacked kernels stay in the cache: each rebuild of a developer's kernel makes another one

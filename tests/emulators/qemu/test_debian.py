@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emulators.qemu import debian
+from emulators.qemu import debian, kernels
 from emulators.qemu.cache import Cache
 from emulators.qemu.errors import LabError
 from tests.support.interleaving import At, aged
@@ -76,6 +76,30 @@ def test_every_source_is_signed_and_a_failure_says_why(tmp_path: Path, monkeypat
     assert len(lines) == 2 and all(f"[signed-by={key}]" in line for line in lines)
     assert "trusted" not in (tmp_path / "sources").read_text() + (tmp_path / "arguments").read_text()
     assert "--variant=extract" in (tmp_path / "arguments").read_text()
+
+
+def archive(folder: Path, names: list[str]) -> str:
+    """Apt's line for an archive of packages that have only names."""
+    text = "".join(f"Package: {name}\nVersion: 1\nArchitecture: amd64\nFilename: {name}.deb\nSize: 1\n\n" for name in names)
+    (folder / "Packages").write_text(text)
+    return f"deb [trusted=yes] file:{folder} ./\n"
+
+
+def test_of_a_series_the_newest_package_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel's metapackage goes on to the next series; what is asked for by name does not."""
+    versions = "7.2.9+deb13", "7.2.12+deb13", "7.2.13+deb13-cloud", "7.20.1+deb13", "7.3.4+deb13"
+    images = [f"linux-image-{version}-amd64" for version in versions]
+    monkeypatch.setattr(debian, "_source", lambda suite: archive(tmp_path, images))
+    pattern = kernels.RELEASES["7.2"].packages[0]
+    assert debian.newest(pattern, "any", tmp_path / "apt") == "linux-image-7.2.12+deb13-amd64"
+    images[:] = ["linux-image-7.3.4+deb13-amd64"]
+    with pytest.raises(LabError, match="Debian any has no package linux-image"):
+        debian.newest(pattern, "any", tmp_path / "apt")
+    (tmp_path / "Packages").unlink()
+    monkeypatch.setattr(debian, "_source", lambda suite: f"deb [trusted=yes] file:{tmp_path} ./\n")
+    with pytest.raises(LabError, match="reading what Debian any has failed: E: "):
+        debian.newest(pattern, "any", tmp_path / "apt")
+    assert not (tmp_path / "apt").exists()
 
 
 def test_two_versions_of_a_tree_are_fetched_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
