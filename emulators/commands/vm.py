@@ -24,7 +24,7 @@ def vm(
     socket: Annotated[list[Path], typer.Option(help="attach what is served at this socket already")] = [],  # noqa: B006
     driver: Annotated[str | None, typer.Option(help="instead of the stock driver: a module; vfio-pci; - for none")] = None,
     module: Annotated[list[Path], typer.Option(help="your own FILE.ko in place of the stock one of that name")] = [],  # noqa: B006
-    kernel: Annotated[str, typer.Option(help="7.2, 6.12, or the path of your bzImage")] = "7.2",
+    kernel: Annotated[str, typer.Option(help="7.2, 6.12, another Debian series, or the path of your bzImage")] = "7.2",
     modules: Annotated[Path | None, typer.Option(help="/lib/modules/VERSION of your kernel")] = None,
     rootfs: Annotated[Path | None, typer.Option(help="run in this root file system, a folder of the host")] = None,
     share: Annotated[Path | None, typer.Option(help="a folder of the host, writable at /mnt/share in the guest")] = None,
@@ -131,7 +131,7 @@ def _addressed(command: str, bdfs: list[str]) -> str:
 def _kernel(text: str) -> str | Path:
     if "/" in text or Path(text).is_file():
         if not Path(text).is_file():
-            raise UsageError(f"{text}: no such kernel image; give 7.2, 6.12 or the path of a bzImage")
+            raise UsageError(f"{text}: no such kernel image; give 7.2, 6.12, another Debian series, or the path of a bzImage")
         return Path(text)
     return text
 

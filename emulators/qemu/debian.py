@@ -119,7 +119,7 @@ def newest(pattern: str, suite: str, folder: Path) -> str:
         shutil.rmtree(folder)
     found = fnmatch.filter(names, pattern)
     if not found:
-        raise LabError(f"Debian {suite} has no package {pattern} any more: a newer regmodel may ask for its successor")
+        raise LabError(f"Debian {suite} has no package {pattern}: its archive keeps only the latest ones")
     return max(found, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+import re
 import shutil
 import struct
 import subprocess
@@ -24,10 +25,17 @@ from emulators.qemu.errors import LabError
 
 DEFAULT = "7.2"
 _NOT_READ = ("./etc", "./usr/bin", "./usr/sbin", "./usr/share", "./usr/libexec", f"./{debian.MULTIARCH}", "./usr/lib/systemd")
-RELEASES = {
-    "7.2": debian.Tree("linux-7.2", ("linux-image-7.2.*+deb13-amd64",), debian.BACKPORTS, _NOT_READ),
-    "6.12": debian.Tree("linux-6.12", ("linux-image-6.12.*+deb13-amd64",), debian.SUITE, _NOT_READ),
-}
+_STABLE = "6.12"  # trixie's own; all other series are in its backports
+
+
+def series(version: str) -> debian.Tree:
+    """Debian's newest kernel of a series ("7.3"). By its name, as the metapackage in backports goes on to the next series."""
+    suite = debian.SUITE if version == _STABLE else debian.BACKPORTS
+    return debian.Tree(f"linux-{version}", (f"linux-image-{version}.*+deb13-amd64",), suite, _NOT_READ)
+
+
+RELEASES = {version: series(version) for version in (DEFAULT, _STABLE)}
+"""Those that devices are proven with."""
 
 KEEP = 8  # so many unpacked kernels stay in the cache: each rebuild of a developer's kernel makes another one
 
@@ -49,12 +57,12 @@ class Kernel:
 
 
 def get(cache: Cache, which: str | Path = DEFAULT, modules: Path | None = None) -> Kernel:
-    """A kernel by Debian version ("7.2", "6.12") or by path (a bzImage or an ELF vmlinux, with ``modules`` beside it).
+    """A kernel by Debian's series ("7.2", "6.12", or another one) or by path (a bzImage or an ELF vmlinux, with ``modules``).
 
     ``modules`` is a ``lib/modules/RELEASE`` folder, or one that contains it, as ``make modules_install`` leaves it.
     """
-    if str(which) in RELEASES:
-        tree = RELEASES[str(which)].path(cache)
+    if re.fullmatch(r"\d+\.\d+", str(which)):
+        tree = series(str(which)).path(cache)
         found = next(iter(sorted((tree / "usr/lib/modules").glob("*"))), None)
         if found is None:
             raise LabError(f"no kernel in {tree}: remove that folder, so that it is fetched again")
@@ -63,7 +71,7 @@ def get(cache: Cache, which: str | Path = DEFAULT, modules: Path | None = None) 
         return Kernel(found.name, quick_image(cache, bzimage), modules or found)
     path = Path(which)
     if not path.is_file():
-        raise LabError(f"no kernel {which}: give {' or '.join(sorted(RELEASES))}, or the path of a bzImage")
+        raise LabError(f"no kernel {which}: give {', '.join(RELEASES)}, another Debian series, or the path of a bzImage")
     release = release_of(path)
     return Kernel(release, quick_image(cache, path), modules_folder(modules, release) if modules else None)
 

@@ -72,12 +72,12 @@ class Lab:
         """A guest, not started yet: use it in a ``with`` statement.
 
         ``modules``: kernel modules in the guest; a path (``./igbvf.ko``) replaces the kernel's own of that name. They are
-        loaded at boot in this order, or only those in ``load``. ``kernel``: "7.2", "6.12" or a path, its modules in
-        ``modules_dir``. ``viommu``: devices sit behind an ``intel-iommu``. ``root_port``: each device sits behind a root port
-        of its own, which can be hot-plugged. ``share``: a host folder, writable at ``/mnt/share``. ``rootfs``: a host folder
-        in which commands run; what they write to it is forgotten. ``kits``: more programs ("dpdk", "iperf3", "tcpdump",
-        "selftests", and "python", an interpreter with this package as it is now); ``memory`` is by default what they need.
-        ``append`` goes to the kernel's command line, ``arguments`` to QEMU's.
+        loaded at boot in this order, or only those in ``load``. ``kernel``: "7.2", "6.12", another Debian series or a path,
+        its modules in ``modules_dir``. ``viommu``: devices sit behind an ``intel-iommu``. ``root_port``: each device sits
+        behind a root port of its own, which can be hot-plugged. ``share``: a host folder, writable at ``/mnt/share``.
+        ``rootfs``: a host folder in which commands run; what they write to it is forgotten. ``kits``: more programs ("dpdk",
+        "iperf3", "tcpdump", "selftests", and "python", an interpreter with this package as it is now); ``memory`` is by
+        default what they need. ``append`` goes to the kernel's command line, ``arguments`` to QEMU's.
         """
         for folder in (share, rootfs):
             if folder is not None and not Path(folder).is_dir():
