@@ -10,7 +10,7 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # firmware image; Icarus and Verilator run and lint exported Verilog; the rest is
 # for tests against other people's programs.
 DEBS    := python3-venv mmdebstrap debian-archive-keyring zstd
-DEBS_TEST := gcc g++ binutils libc6-dev linux-libc-dev make iverilog verilator xz-utils libdpdk-dev linux-source-6.1 linux-headers-amd64 iproute2 iputils-ping tshark gtkwave tcpdump chromium fonts-dejavu-core
+DEBS_TEST := gcc g++ binutils libc6-dev linux-libc-dev make iverilog verilator xz-utils libdpdk-dev linux-source-6.1 linux-headers-amd64 iproute2 iputils-ping ethtool tshark gtkwave tcpdump chromium fonts-dejavu-core
 
 # Tests start hundreds of programs: without this each would compile the project anew where the environment forbids to keep it.
 unexport PYTHONDONTWRITEBYTECODE
