@@ -129,9 +129,17 @@ class RegmodelDomain(Domain):
         return found
 
     def note(self, device: str, kind: str, name: str, document: str, anchor: str) -> None:
-        """The pages of the device itself come first; where it is embedded elsewhere does not take the links away."""
-        own = document.startswith(f"devices/{device}/")
-        if own or (device, name) not in self.places:
+        """The pages of the device itself come first; where it is embedded elsewhere does not take the links away.
+
+        Of its own pages the last by name counts, of others the first, in whatever order they are read.
+        """
+        home = f"devices/{device}/"
+        before = self.places.get((device, name), ("", "", ""))[0]
+        if document.startswith(home):
+            first = not before.startswith(home) or document >= before
+        else:
+            first = not before or (not before.startswith(home) and document < before)
+        if first:
             self.places[device, name] = (document, anchor, kind)
 
     def clear_doc(self, docname: str) -> None:
@@ -139,7 +147,9 @@ class RegmodelDomain(Domain):
             del self.places[key]
 
     def merge_domaindata(self, docnames: Any, otherdata: Any) -> None:
-        self.places.update({k: p for k, p in otherdata["places"].items() if p[0] in docnames})
+        for (device, name), (document, anchor, kind) in otherdata["places"].items():
+            if document in docnames:
+                self.note(device, kind, name, document, anchor)
 
     def find(self, device: str, name: str) -> Place | None:
         return self.places.get((device, name)) or self.places.get((device, name.lower()))

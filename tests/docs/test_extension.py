@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from regmodel.sphinx.domain import RegmodelDomain
 
 INDEX = """\
 My driver
@@ -35,6 +38,34 @@ def test_one_register_in_another_manual(tmp_path: Path) -> None:
     assert 'href="#igbvf-rxdctl"><code' in html and "<svg" in html
     assert "devices" not in {path.name for path in (tmp_path / "out").iterdir()}
     assert (tmp_path / "out" / "_static" / "regmodel.css").is_file()
+
+
+class Domain(RegmodelDomain):
+    """One without a build."""
+
+    def __init__(self) -> None:
+        self.data = {"places": {}}
+
+
+@pytest.mark.parametrize(
+    ("documents", "last"),
+    [
+        (["devices/igbvf/bar0", "devices/igbvf/config", "guide", "intro"], "devices/igbvf/config"),
+        (["devices/igbvf-i350/bar0", "guide", "intro"], "devices/igbvf-i350/bar0"),
+    ],
+)
+def test_links_do_not_depend_on_which_worker_is_first(documents: list[str], last: str) -> None:
+    """``sphinx -j``: each worker has read one document, and another one that is not its own to report."""
+    for order in itertools.permutations(documents):
+        whole = Domain()
+        for document in order:
+            worker = Domain()
+            for seen in (document, "stale"):
+                worker.note("igbvf", "register", f"of {seen}", seen, "x")
+            worker.note("igbvf", "register", "rxdctl", document, "igbvf-rxdctl")
+            whole.merge_domaindata({document}, worker.data)
+        assert whole.places["igbvf", "rxdctl"] == (last, "igbvf-rxdctl", "register"), order
+        assert {name for _, name in whole.places} == {"rxdctl", *(f"of {document}" for document in documents)}
 
 
 @pytest.mark.parametrize(
