@@ -17,6 +17,7 @@ from drivers.transports.opening import open_transport
 from emulators.process import ServerProcess
 from regmodel.catalogue import Description, devices, find
 from regmodel.cli import main
+from regmodel.export.capture import packets, pcapng
 from regmodel.export.waveform import vcd
 from regmodel.function import CONFIG_REGION
 from regmodel.registers import Bar, Register
@@ -183,6 +184,24 @@ def test_events_that_are_no_value_are_left_out() -> None:
         ":lost: what was lost is nowhere (1 events)",
         ":miss: no register is there (1 events)",
     ]  # fmt: skip
+
+
+def test_what_a_capture_leaves_out(session: Path) -> None:
+    """Whatever is listed has no packet, and all the rest has one."""
+    about = {"t": 1, "function": "vf0"}
+    events = [{**about, "event": "dma", "op": "read", "iova": 0, "size": 4}] * 2
+    events += [{"event": "lost", "count": 3}, {**about, "event": "irq", "vector": 0}]
+    found = pcapng(IGBVF, traced(*events), ("vf0",))
+    why = "no access, descriptor or message"
+    counted = [f":dma: {why} (2 events)", f":irq: {why} (1 events)", f":lost: {why} (1 events)"]
+    assert [str(i) for i in found.left_out] == counted
+    assert list(found.values()) == list(pcapng(IGBVF, traced(), ("vf0",)).values())
+
+    whole = load(session)
+    kinds = {e["event"] for e in whole.events}
+    listed = {i.path.removeprefix(":") for i in pcapng(IGBVF, whole, ("vf0",)).left_out}
+    shown = {e["event"] for e in whole.events if list(packets([e], {"vf0": IGBVF}))}
+    assert shown and listed == kinds - shown
 
 
 @pytest.mark.parametrize("name", devices())
