@@ -96,7 +96,11 @@ def unreached(device: Description, target: str, tests: Sequence[Test], why: str)
 
 
 def _needless(run: _Run, device: Description, tests: Sequence[Test]) -> Steps[None]:
-    """Each exclusion by itself, everything else as it is; one of a register or test that there is not excludes nothing."""
+    """Each exclusion by itself, everything else as it is; one of a register or test that there is not excludes nothing.
+
+    Its tests are done whole: what they do to one register may show in another, and the first of a sweep does it to all.
+    """
+    wrong = _wrong(run.report)
     for excluded in device.conduct.excluded:
         where = f"{excluded.test} on {excluded.register}"
         if not _means_something(device, excluded):
@@ -107,9 +111,15 @@ def _needless(run: _Run, device: Description, tests: Sequence[Test]) -> Steps[No
         trial = _Run(bare, run.bench.abilities, Report(device.name, run.report.target), None, run.clock)
         for test in tests:
             if excluded.test in (test.name, "*"):
-                yield from trial.do(test, only=excluded.register)
-        if trial.report.passed:
+                yield from trial.do(test)
+        compared = {base_of(row.register.partition(".")[2]) for row in trial.report.rows if row.outcome is Outcome.PASS}
+        if excluded.register in compared and not trial.report.stopped and _wrong(trial.report) <= wrong:
             run.report.remarks.append(f"needless exclusion: {where} passes without it ({excluded.why})")
+
+
+def _wrong(report: Report) -> set[tuple[str, str]]:
+    """The rows (test, register) that neither pass nor say why they need not."""
+    return {(row.test, row.register) for row in report.rows if row.outcome in (Outcome.FAIL, Outcome.INCOMPLETE)}
 
 
 def _means_something(device: Description, excluded: Excluded) -> bool:
@@ -130,13 +140,11 @@ class _Run:
         self.bench, self.report, self.told, self.clock = Bench(device, abilities), report, told, clock
         self.hangs = 0
 
-    def do(self, test: Test, only: str = "") -> Steps[None]:
-        """All checks of one test, from a fresh start; of one register, when ``only`` names it."""
+    def do(self, test: Test) -> Steps[None]:
+        """All checks of one test, from a fresh start."""
         if not self.report.stopped:
             yield from self._start()
         for item in items(test, self.bench):
-            if only and base_of(item.about.partition(".")[2]) != only:
-                continue
             if isinstance(item, Skip):
                 row = Row(test.name, item.about, item.outcome, item.reason)
             elif self.report.stopped:

@@ -130,6 +130,26 @@ def test_the_neighbour_that_changed_is_named() -> None:
     assert ("csr_aliasing", "bar0.b", Outcome.FAIL) in outcomes(report)
 
 
+class Keeps(BareBanks):
+    """No reset reaches ``b``."""
+
+    def perform(self, access: Access) -> int:
+        kept = super().perform(Read(0, 4, 4))
+        answer = super().perform(access)
+        if isinstance(access, Reset):
+            super().perform(Write(0, 4, 4, kept))
+        return answer
+
+
+class Spills(BareBanks):
+    """What is written to ``a`` lands in ``b`` as well."""
+
+    def perform(self, access: Access) -> int:
+        if isinstance(access, Write) and access.offset == 0:
+            super().perform(replace(access, offset=4))
+        return super().perform(access)
+
+
 class TestExclusions:
     def conduct(self, **what: object) -> Description:
         return replace(SMALL, conduct=Conduct(**what))  # type: ignore[arg-type]
@@ -192,6 +212,32 @@ class TestExclusions:
         bites = Troubled(lambda count, access: 0xBAD if access == Read(0, 0, 4) else None)
         report = self.report(self.conduct(excluded=(Excluded("*", "a", "it bites"),)), bites)
         assert report.remarks == [] and report.passed
+
+    @pytest.mark.parametrize(
+        ("device", "name", "register"),
+        [
+            (Keeps, "csr_hw_reset", "b"), (Keeps, "reset_domains", "b"),
+            (Spills, "csr_aliasing", "b"), (Spills, "csr_aliasing", "a"),
+        ],
+    )  # fmt: skip
+    def test_one_that_is_needed_for_what_is_done_to_all(self, device: type[BareBanks], name: str, register: str) -> None:
+        """These tests write or reset everything and read afterwards; what is written to ``a`` shows in ``b`` only."""
+        tests, able = select(TESTS, [name]), replace(ABILITIES, alone=False)
+        honest = run(judge(SMALL, able, tests=tests), device(SMALL))
+        assert [row.register for row in honest.rows if row.outcome is not Outcome.PASS] == ["bar0.b"]
+        description = self.conduct(excluded=(Excluded(name, register, "it bites"),))
+        report = run(judge(description, able, tests=tests, needless=True), device(SMALL))
+        assert report.remarks == [] and report.passed
+        sound = run(judge(description, able, tests=tests, needless=True), BareBanks(SMALL))
+        assert sound.remarks == [f"needless exclusion: {name} on {register} passes without it (it bites)"]
+
+    def test_one_that_is_not_needed_beside_another_fault(self) -> None:
+        """What is wrong with it or without it is no reason for it."""
+        description = self.conduct(excluded=(Excluded("csr_aliasing", "a", "it bites"),))
+        tests = select(TESTS, ["csr_aliasing"])
+        broken = Troubled(lambda count, access: 0xBAD if access == Read(0, 4, 4) else None)
+        report = run(judge(description, ABILITIES, tests=tests, needless=True), broken)
+        assert report.status == 1 and report.remarks == ["needless exclusion: csr_aliasing on a passes without it (it bites)"]
 
     def test_held_fields_keep_their_value(self) -> None:
         written: list[int] = []
