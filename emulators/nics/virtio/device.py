@@ -248,8 +248,9 @@ class VirtioNet:
     # -- what commands of the control queue do
 
     def use_pairs(self, pairs: int) -> None:
-        """Automatic receive steering over so many pairs."""
-        self.rss = None
+        """Automatic receive steering over so many pairs. What HASH_CONFIG asked for goes on being reported."""
+        if self.rss is not None and self.rss.table:
+            self.rss = None
         self._steer(pairs, Automatic(pairs))
 
     def use_rss(self, rss: Rss, pairs: int) -> None:

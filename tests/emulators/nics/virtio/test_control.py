@@ -270,6 +270,42 @@ class TestChains:
         assert not driver.nic.model.pool.unicast_promiscuous
 
 
+@pytest.mark.parametrize("features", [Feature(0), Feature.RSS])
+def test_hashes_are_reported_whatever_the_number_of_pairs(features: Feature) -> None:
+    """HASH_CONFIG stands until another one, or RSS, replaces it; VQ_PAIRS_SET only ends steering by RSS."""
+    with nics(queue_pairs="4", rss="on", hash="on") as (nic, other):
+        driver, peer = Driver(nic), Driver(other)
+        base = Feature.VERSION_1 | Feature.CTRL_VQ | Feature.MQ | Feature.HASH_REPORT
+        driver.start(base | features, queues=9)
+        peer.start(Feature.VERSION_1)
+        address = bytes.fromhex("c6120001c6120002")
+        packet = bytes.fromhex("ffffffffffff0200000000010800450000280000400040060000") + address + bytes(20)
+        reported = []
+
+        def report() -> None:
+            driver.offer()
+            peer.transmit(packet)
+            other.settle()
+            queue = driver.queues[0]
+            ((buffer, written),) = queue.poll()
+            queue.want_interrupts(True)
+            reported.append(bytes(queue.contents(buffer, written)[12:18]))
+
+        assert ask(driver, MQ, 2, pack("<I8xB", 0x3F, 40) + KEY) == OK
+        report()
+        for pairs in (2, 1):
+            assert ask(driver, MQ, 0, pack("<H", pairs)) == OK
+        report()
+        assert reported[0] == reported[1] and reported[0][4] == 2, "a hash of TCP over IPv4"
+        if features:
+            assert ask(driver, MQ, 1, rss(unclassified=0, types=0x3F, entries=1)) == OK
+            report()
+            assert ask(driver, MQ, 0, pack("<H", 1)) == OK
+            report()
+            assert reported[2] == reported[0] and reported[3] == bytes(6)
+        assert not nic.diagnoses
+
+
 def test_with_one_pair_the_control_queue_is_the_third() -> None:
     """Wherever it would be with all pairs: a driver without MQ has three queues (VIRTIO 1.3, 5.1.2)."""
     with nics(count=1, queue_pairs="4") as (nic,):
