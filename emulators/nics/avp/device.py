@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emulators.fabric.frames import FCS, HEADER, TAG
@@ -198,6 +198,7 @@ class Avp:
             raise Denied(errno.EINVAL, "driver-type-unknown", type=c.driver_type)
         if not 1 <= c.tx_queues <= p.tx_queues or not p.min_rx_queues <= c.rx_queues <= p.rx_queues:
             raise Denied(errno.EINVAL, "queues-not-offered", tx=c.tx_queues, rx=c.rx_queues)
+        self.migration.gather()
         self.buffers = Buffers(self.memory.view, self.arrangement)
         self._make_queues(c)
         share = self.buffers.count // 2 // c.tx_queues
@@ -248,15 +249,24 @@ class Avp:
         """Give each receive queue its share."""
         if self.config is None or not self.receive:
             return 0
-        strip = bool(self.config.features & VLAN_OFFLOAD)
-        limit = self.longest
+        if len(self.receive) == 1:
+            return self.give(0, frames)
+        return sum(self.give(number, share) for number, share in self.shares(frames).items())
+
+    def shares(self, frames: Iterable[Buffer]) -> dict[int, list[Buffer]]:
+        """By number of a receive queue, what goes there, in order. There are some."""
         count = len(self.receive)
         if count == 1:
-            return self.receive[0].deliver(frames, strip, limit)
-        groups: dict[int, list[Buffer]] = {}
+            return {0: list(frames)}
+        shares: dict[int, list[Buffer]] = {}
         for frame in frames:
-            groups.setdefault(zlib.crc32(spread(frame)) % count, []).append(frame)
-        return sum(self.receive[number].deliver(group, strip, limit) for number, group in groups.items())
+            shares.setdefault(zlib.crc32(spread(frame)) % count, []).append(frame)
+        return shares
+
+    def give(self, number: int, frames: Sequence[Buffer]) -> int:
+        """Put ``frames`` into receive queue ``number``; see ``ReceiveQueue.deliver``. It is configured."""
+        assert self.config is not None
+        return self.receive[number].deliver(frames, bool(self.config.features & VLAN_OFFLOAD), self.longest)
 
     # -- the user
 

@@ -10,7 +10,7 @@ In here: status and acknowledge, and what happens to packets meanwhile. Which pr
   burst.
 - Packets that arrive while nobody can take them are kept, too, up to ``HELD_MOST``.
 - *Attach*: the memory is arranged anew, ATTACHED and an interrupt. The driver translates everything again, configures, and
-  gets what was kept.
+  gets what was kept, each receive queue as it makes room: none waits for another, and one that has stopped gets nothing.
 
 A driver that does not let interrupts through cannot be asked. Then the device moves as it stands, and nothing is arranged anew.
 
@@ -61,8 +61,10 @@ class Migration:
         self.model = model
         self.held: deque[bytes] = deque()
         """What came for a driver that could not take it, in order."""
+        self.behind: dict[int, deque[bytes]] = {}
+        """The same once there are receive queues again: what each of them, by number, has yet to get; none is empty."""
         self.holds = False
-        """Whether packets that come now are kept."""
+        """Whether packets that come now may have to be kept."""
         self.problem = ""
         """Why the last migration did not succeed."""
         self._done: Done | None = None
@@ -98,6 +100,7 @@ class Migration:
             done("")
             return
         self._done, self.holds, self._since = done, True, None
+        self.gather()
         self._set_timer(PATIENCE, lambda: self._refused("the driver does not acknowledge that it is to let go"))
         self.status = DETACHED
 
@@ -161,8 +164,7 @@ class Migration:
 
     def driver_gone(self) -> None:
         """A reset: nobody is left to be asked, or to take what was kept."""
-        self.held.clear()
-        self.holds = False
+        self._release()
         if self.under_way:
             self.model.registers["migration_status"].value = NONE
             self.model.registers["interrupt_status"].value = 0
@@ -184,30 +186,58 @@ class Migration:
         self.detach(lambda why: self.attach() if not why else None)
 
     def hold(self, frames: Sequence[Buffer]) -> int:
-        """Keep ``frames``; how many there was room for."""
-        count = min(len(frames), HELD_MOST - len(self.held))
-        self.held.extend(bytes(frame) for frame in frames[: max(count, 0)])
-        return max(count, 0)
+        """Keep ``frames``; how many there was room for. A queue that has got all that was kept for it gets its share at once."""
+        if not self.behind:
+            return _keep(self.held, frames, HELD_MOST)
+        model, count = self.model, 0
+        if not model.up:
+            return 0
+        for number, share in model.shares(frames).items():
+            behind = self.behind.get(number)
+            if behind is None:
+                count += model.give(number, share)
+            else:
+                count += _keep(behind, share, HELD_MOST // len(model.receive))
+        return count
+
+    def gather(self) -> None:
+        """The receive queues are about to go: what they have yet to get is for those that come."""
+        self.held = deque(self.kept())
+        self.behind.clear()
+
+    def kept(self) -> list[bytes]:
+        """All that a driver has yet to get, each queue's in order."""
+        return [frame for kept in (*self.behind.values(), self.held) for frame in kept]
 
     def catch_up(self) -> bool:
-        """Hand over what was kept, as the driver makes room; whether to come back at once. Not while it lets go: then it
-        comes with the next configuration.
+        """Hand over what was kept, as the driver makes room; whether to come back at once. Not while it lets go, or has not
+        configured: then it comes with the next configuration.
         """
-        held, model = self.held, self.model
-        if self.under_way:
+        model = self.model
+        if self.under_way or (model.up and model.config is None):
             return False
-        while held and model.up:
-            if not model.put([held[0]]):
-                self._set_timer(RETRY, lambda: model.host.defer(self.catch_up))
-                return False
-            held.popleft()
-        self._release()
+        if not model.up:
+            self._release()
+            return False
+        for number, share in model.shares(self.held).items():
+            self.behind.setdefault(number, deque()).extend(map(bytes, share))
+        self.held.clear()
+        for number, behind in list(self.behind.items()):
+            while behind and model.give(number, [behind[0]]):
+                behind.popleft()
+            if not behind or model.receive[number].error:
+                del self.behind[number]
+        if self.behind:
+            self._set_timer(RETRY, lambda: model.host.defer(self.catch_up))
+        else:
+            self._release()
         return False
 
     def _release(self) -> None:
         """Packets take their usual way again."""
         self.holds = False
         self.held.clear()
+        self.behind.clear()
 
     # -- state
 
@@ -223,8 +253,9 @@ class Migration:
 
     def save(self) -> dict[str, object]:
         """A migration that waits for its driver is not saved as such: whoever loads it attaches."""
-        lengths = b"".join(len(frame).to_bytes(4, "little") for frame in self.held)
-        return {"holds": self.holds, "lengths": pack(lengths), "held": pack(b"".join(self.held)), "problem": self.problem}
+        kept = self.kept()
+        lengths = b"".join(len(frame).to_bytes(4, "little") for frame in kept)
+        return {"holds": self.holds, "lengths": pack(lengths), "held": pack(b"".join(kept)), "problem": self.problem}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Raises ``KeyError``, ``TypeError`` or ``ValueError``."""
@@ -236,7 +267,17 @@ class Migration:
         self._done = None
         self.holds, self.problem = bool(state["holds"]), str(state["problem"])
         self.held.clear()
+        self.behind.clear()
         at = 0
         for size in sizes:
             self.held.append(data[at : at + size])
             at += size
+        if self.holds and self.model.config is not None:  # it was handing them over
+            self.model.host.defer(self.catch_up)
+
+
+def _keep(kept: deque[bytes], frames: Sequence[Buffer], most: int) -> int:
+    """Append as many of ``frames`` as make no more than ``most``; how many."""
+    count = max(min(len(frames), most - len(kept)), 0)
+    kept.extend(bytes(frame) for frame in frames[:count])
+    return count

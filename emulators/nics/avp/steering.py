@@ -62,7 +62,7 @@ def status(model: Avp) -> Mapping[str, Any]:
         "migration": {
             "status": _STATES[registers["migration_status"].value],
             "ack": _STATES.get(registers["migration_ack"].value, "unknown"),
-            "held": len(model.migration.held),
+            "held": len(model.migration.kept()),
             "problem": model.migration.problem,
         },
         "errors": [name for name in errors if name],

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from emulators.nics.avp.migration import HELD_MOST
 from regmodel.errors import StateError, UsageError
 from regmodel.function import ResetCause
 from tests.emulators.nics.avp.station import PEER, Station, flow, frame, tagged
 
 
-def moved(station: Station, *, memory: bool = True) -> Station:
+def moved(station: Station, *, memory: bool = True, **options: str) -> Station:
     """Another port that goes on where ``station`` is, and its driver, who has not noticed."""
     state = json.loads(json.dumps(station.nic.save()))
-    other = Station()
+    other = Station(**options)
     other.nic.load(state)
     other.info, other.maps, other.queues = station.info, station.maps, station.queues
     other.req, other.resp, other.sync, other.mbuf = station.req, station.resp, station.sync, station.mbuf
@@ -211,6 +213,89 @@ def test_a_driver_that_is_asked_again_while_it_gets_what_came() -> None:
         got += station.frames()
         station.pass_time(2)
     assert got == came
+
+
+def with_a_stuck_queue(damage: Callable[[Station], None] = lambda station: None) -> tuple[Station, list[bytes], list[bytes]]:
+    """Migrated, of two receive queues of 15 packets; more was kept than they have room for, first of all for queue 0.
+
+    What was kept for each is returned, too. ``damage`` is done before any of it is handed over.
+    """
+    station = Station(queue_size="16").start(2)
+    flows = [flow(number, to=station.mac) for number in range(8)]
+    many = [packet[:-2] + turn.to_bytes(2, "big") for turn in range(20) for packet in flows]
+    shares = station.nic.shares(many)
+    station.nic.control(["migrate"])
+    station.handle_interrupt()
+    station.arrive(*shares[0][:20], *shares[1], *shares[0][20:])
+    station.pass_time(25)
+    station.handle_interrupt()
+    damage(station)
+    return station, shares[0], shares[1]
+
+
+def test_a_receive_queue_that_does_not_drain_holds_up_no_other() -> None:
+    """It gets what was kept for it when it drains at last, in order; the other one gets all that comes at once."""
+    station, zero, one = with_a_stuck_queue()
+    assert len(zero) > 30 and len(one) > 30
+    got: list[bytes] = []
+    for _ in range(len(one)):
+        got += station.frames_of(1)
+        station.pass_time(2)
+    assert got == one
+    station.arrive(*zero[:4], *one[:4])
+    assert station.frames_of(1) == one[:4], "without a look of its own"
+    assert station.nic.control(["status"])["migration"]["held"] == len(zero) - 15 + 4
+    got = []
+    for _ in range(len(zero)):
+        got += station.frames_of(0)
+        station.pass_time(2)
+    assert got == [*zero, *zero[:4]] and not station.nic.migration.holds and not station.host.diagnosed
+
+
+def test_what_is_kept_for_a_queue_that_does_not_drain_is_bounded() -> None:
+    station, zero, one = with_a_stuck_queue()
+    for _ in range(300):
+        station.arrive(*zero[:64])
+    station.pass_time(2)
+    assert station.nic.control(["status"])["migration"]["held"] <= HELD_MOST // 2 + len(one)
+    station.frames_of(1)
+    station.pass_time(2)
+    assert station.frames_of(1) == one[15:30]
+    station.nic.reset(ResetCause.FLR)
+    assert station.nic.migration.kept() == [] and not station.nic.migration.holds
+
+
+def test_what_was_kept_for_a_queue_that_stopped_is_given_up() -> None:
+    station, _, one = with_a_stuck_queue(lambda s: s.put(s.fifo("rx", 0) + 4, 0xFFFF))
+    got: list[bytes] = []
+    for _ in range(len(one)):
+        got += station.frames_of(1)
+        station.pass_time(2)
+    assert got == one and not station.nic.migration.holds
+    assert station.host.diagnosed == {"fifo-index": 1}
+
+
+def test_a_second_migration_while_a_queue_has_not_got_all_of_the_first() -> None:
+    """And saved and loaded meanwhile, into fewer queues: each flow stays in order, nothing is lost."""
+    station, zero, one = with_a_stuck_queue()
+    other = moved(station, queue_size="16")
+    got = other.frames_of(1)
+    other.pass_time(2)
+    got += other.frames_of(1)
+    assert got == one[:30], "who loads it goes on handing over"
+    other.nic.control(["migrate"])
+    other.handle_interrupt()
+    other.arrive(zero[0])
+    other.pass_time(25)
+    other.queues = 1
+    other.handle_interrupt()
+    got = []
+    for _ in range(len(zero) + len(one)):
+        got += other.frames_of(0)
+        other.pass_time(2)
+    theirs = set(zero)
+    assert [packet for packet in got if packet in theirs] == [*zero, zero[0]]
+    assert [packet for packet in got if packet not in theirs] == one[30:]
 
 
 def test_a_port_that_is_down_is_migrated_too() -> None:
