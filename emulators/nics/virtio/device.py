@@ -160,7 +160,7 @@ class VirtioNet:
         """From now on the device and its driver are bound by ``features``."""
         self.front, self.features = front, features
         self.offloads = features & GUEST_OFFLOADS
-        self.filters.reset(self.slot.mac, filter_vlans=Feature.CTRL_VLAN in features)
+        self.filters.reset(self.slot.mac, filter_vlans=Feature.CTRL_VLAN in features, mtu=self.mtu_negotiated)
 
     # -- queues
 
@@ -168,6 +168,11 @@ class VirtioNet:
     def pairs_negotiated(self) -> int:
         """Queue pairs that the driver may use: one, unless it knows of more (VIRTIO 1.3, 5.1.2)."""
         return self.pairs_most if self.features & (Feature.MQ | Feature.RSS) else 1
+
+    @property
+    def mtu_negotiated(self) -> int | None:
+        """Octets; None while the driver has not accepted F_MTU."""
+        return self.configuration.mtu if Feature.MTU in self.features else None
 
     def control_number(self) -> int:
         """The number of the control queue: behind the last pair; -1 for none."""

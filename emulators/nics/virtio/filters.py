@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from emulators.fabric.frames import FCS, HEADER, TAG
 from emulators.fabric.pool import Pool
 from regmodel.function import Buffer
 
 TABLE = 64
 """Addresses that the table holds, unicast and multicast together (QEMU: MAC_TABLE_ENTRIES)."""
 LONGEST = 1 << 17
-"""Octets of the longest frame that the pool lets pass: there is no limit but the buffers."""
+"""Octets of the longest frame that the pool lets pass without F_MTU: there is no limit but the buffers."""
 _TAGGED = b"\x81\x00"
 
 
@@ -47,10 +48,12 @@ class Filters:
         self.unicast_overflow = self.multicast_overflow = False
         self.vlans: frozenset[int] | None = None
         """Those that are received; None while VLANs are not filtered."""
+        self.mtu: int | None = None
+        """What is longer, Ethernet header and a tag left out, is not received (VIRTIO 1.3, 5.1.4.1); None: whatever fits."""
 
-    def reset(self, mac: bytes | None, *, filter_vlans: bool = False) -> None:
+    def reset(self, mac: bytes | None, *, filter_vlans: bool = False, mtu: int | None = None) -> None:
         """As after a reset; with ``filter_vlans``, tagged frames are received by command only."""
-        self.modes, self.mac = Modes(), mac
+        self.modes, self.mac, self.mtu = Modes(), mac, mtu
         self.unicast = self.multicast = frozenset()
         self.unicast_overflow = self.multicast_overflow = False
         self.vlans = frozenset() if filter_vlans else None
@@ -89,7 +92,7 @@ class Filters:
         pool.multicast_promiscuous = modes.promisc or (not modes.nomulti and (modes.allmulti or self.multicast_overflow))
         pool.accept_broadcast = modes.promisc or not modes.nobcast
         pool.accept_untagged = True
-        pool.max_frame = LONGEST
+        pool.max_frame = LONGEST if self.mtu is None else self.mtu + HEADER + TAG + FCS
 
     def wanted(self, frames: Sequence[Buffer]) -> Sequence[Buffer]:
         """Those of VLANs that are received, and those without a tag."""
@@ -112,7 +115,7 @@ class Filters:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """What ``save`` gave. Raises KeyError, TypeError or ValueError."""
+        """What ``save`` gave; ``mtu`` is the device's to set before. Raises KeyError, TypeError or ValueError."""
         self.modes = Modes(**{field.name: bool(state["modes"][field.name]) for field in fields(Modes)})
         self.mac = None if state["mac"] is None else bytes.fromhex(state["mac"])
         self.unicast = frozenset(map(bytes.fromhex, state["unicast"]))

@@ -56,6 +56,7 @@ def load(device: VirtioNet, state: Mapping[str, Any]) -> None:
     device.status, device.causes, device.generation = int(state["status"]), int(state["causes"]), int(state["generation"])
     device.features, device.offloads = Feature(int(state["features"])), Feature(int(state["offloads"]))
     device.configuration = Configuration.loaded(state["configuration"])
+    device.filters.mtu = device.mtu_negotiated
     device.filters.load(state["filters"])
     device.pairs = int(state["pairs"])
     device.rss = None if state["rss"] is None else _rss(state["rss"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from struct import pack
 
 import pytest
 
@@ -132,6 +133,49 @@ def test_a_saved_nic_goes_on_elsewhere(kind: str) -> None:
         assert b.received() == [sent]
         assert others[1].signalled() == [1]
         assert others[0].function.save() != two[0].function.save()
+
+
+@pytest.mark.parametrize(("device", "modern"), [(MODERN, True), (LEGACY, False), (TRANSITIONAL, False)])
+def test_no_frame_is_longer_than_the_mtu_that_was_agreed_on(device: str, modern: bool) -> None:
+    """VIRTIO 1.3, 5.1.4.1; what is dropped is counted by the switch. A driver that did not accept it takes what fits."""
+    base = Feature.VERSION_1 if modern else Feature(0)
+    ether, tag = b"\xff" * 6 + bytes(6), b"\x81\x00\x00\x05"
+    sizes = (1014, 1019, 1514)
+
+    def lengths(a: Driver, b: Driver) -> list[int]:
+        a.offer(count=8)
+        for size in sizes:
+            b.transmit(ether + bytes(size - 12))
+        b.transmit(ether + tag + bytes(1018 - 16))
+        b.nic.settle()
+        b.queues[1].poll()
+        return list(map(len, a.received()))
+
+    with nics(device, mtu="1000") as two, nics(device, mtu="1000") as others:
+        a, b = pair(two, modern, base | Feature.MTU)
+        assert lengths(a, b) == [1014, 1018] and two[0].model.pool.dropped() == {"too_long": 2}
+        saved = json.loads(json.dumps(two[0].function.save()))
+        a.start(base)
+        assert lengths(a, b) == [*sizes, 1018] and two[0].model.pool.dropped() == {"too_long": 2}
+        others[0].function.load(saved)
+        assert others[0].model.pool.longest(False) == 1018, "as where it was saved"
+
+
+def test_the_mtu_is_for_segments_on_the_wire() -> None:
+    """A frame with a gso_type may be longer than the MTU (VIRTIO 1.3, 5.1.4.1): what it is cut into is not."""
+    tcp = Feature.CSUM | Feature.GUEST_CSUM | Feature.HOST_TSO4 | Feature.GUEST_TSO4
+    headers = bytes.fromhex("450007d000004000400600000a0000010a000002" "04d2005000000000000000005010000000000000")
+    sent = b"\xff" * 6 + bytes(6) + b"\x08\x00" + headers + bytes(1960)
+    with nics(mtu="1000") as two:
+        a, b = pair(two, True, Feature.VERSION_1 | Feature.MTU | tcp)
+        queue = b.queues[1]
+        for size in (900, 1400):
+            header = pack("<BBHHHHH", 1, 1, 54, size, 34, 16, 0)
+            assert queue.add(queue.place([header + sent], []))
+        queue.publish()
+        b.notify(1)
+        b.nic.settle()
+        assert a.received() == [sent] and two[0].model.pool.dropped() == {"too_long": 1}
 
 
 def test_a_state_of_another_device_is_refused() -> None:
