@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from emulators.nics.ivshmem.memory import LARGEST, SMALLEST, fits
+from emulators.nics.ivshmem.memory import LARGEST, SMALLEST, cannot_map, fits
 from regmodel.errors import RegmodelError
 from regmodel.mailboxes.ivshmem import IDS, MEMORY, MESSAGE, SIZE, VERSION, Lie
 
@@ -122,6 +122,10 @@ class Client:
         if not fits(size):
             _close(fds)
             text = f"the shared memory has {size:#x} bytes; a BAR has a power of two in {SMALLEST:#x} to {LARGEST:#x}"
+            raise ServerError(Lie.MEMORY, self.name, text)
+        if why := cannot_map(fds[0], size):
+            _close(fds)
+            text = f"the shared memory cannot be mapped to read and write ({why}): have the server pass it open for both"
             raise ServerError(Lie.MEMORY, self.name, text)
         self.memory = fds[0]
 

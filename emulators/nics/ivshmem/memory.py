@@ -29,6 +29,15 @@ def fits(size: int) -> bool:
     return SMALLEST <= size <= LARGEST and size & (size - 1) == 0
 
 
+def cannot_map(fd: int, size: int) -> str:
+    """Why a device cannot have ``size`` bytes of ``fd`` as its memory; empty if it can."""
+    try:
+        mmap.mmap(fd, size).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 def anonymous(size: int) -> int:
     """A new memory object of ``size`` zero bytes that cannot change its size; its descriptor."""
     fd = os.memfd_create("ivshmem", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

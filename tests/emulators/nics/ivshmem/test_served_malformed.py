@@ -7,6 +7,7 @@ every lie is one diagnosis of one function, under its name.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -31,15 +32,37 @@ VECTORS = 2
 LIED_TO, BESIDE = "ivshmem-doorbell", "ivshmem"
 PEER, OWN = 1, 3
 Said = tuple[tuple[int, int], ...]
+PROPER: Said = ((0, 0), (OWN, 0), (-1, 1))
+
+
+def shrinkable() -> int:
+    """Memory whose size nothing keeps."""
+    fd = os.memfd_create("liar", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, SIZE)
+    return fd
+
+
+def opened(flags: int) -> int:
+    """Memory, opened otherwise."""
+    fd = shrinkable()
+    try:
+        return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC)
+    finally:
+        os.close(fd)
+
+
+def sealed() -> int:
+    """Memory that nobody can write any more."""
+    fd = shrinkable()
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    return fd
 
 
 class Lies:
     """A server at ``path`` that greets its only client with ``greeting``: numbers, each with so many descriptors of memory."""
 
-    def __init__(self, path: Path, greeting: Said) -> None:
-        self.greeting = greeting
-        self.memory = os.memfd_create("liar", os.MFD_CLOEXEC)  # that nothing keeps from shrinking
-        os.ftruncate(self.memory, SIZE)
+    def __init__(self, path: Path, greeting: Said, memory: Callable[[], int]) -> None:
+        self.greeting, self.memory = greeting, memory()
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(str(path))
         self._listening.listen()
@@ -78,8 +101,8 @@ class Lies:
 
 
 @contextmanager
-def lies(path: Path, greeting: Said) -> Iterator[Lies]:
-    server = Lies(path, greeting)
+def lies(path: Path, greeting: Said, memory: Callable[[], int] = shrinkable) -> Iterator[Lies]:
+    server = Lies(path, greeting, memory)
     try:
         yield server
     finally:
@@ -154,7 +177,7 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     path = tmp_path / "liar"
     with (
-        lies(path, ((0, 0), (OWN, 0), (-1, 1))) as server,
+        lies(path, PROPER) as server,
         serving(tmp_path, BESIDE, 2, 0, 4096, vectors=str(VECTORS)) as neighbours,
         serving(tmp_path, LIED_TO, 1, 0, 4096, beside=neighbours, vectors=str(VECTORS), server=str(path)) as lied_to,
     ):
@@ -264,25 +287,28 @@ def test_a_guest_that_rings_whatever_there_may_be(bench: Bench) -> None:
     bench.goes_on()
 
 
-BEFORE: dict[str, tuple[Lie, Said]] = {
-    "another version": (Lie.VERSION, ((1, 0),)),
-    "a version with a descriptor": (Lie.VERSION, ((0, 1),)),
-    "an ID that no doorbell can name": (Lie.ID, ((0, 0), (65536, 0))),
-    "an ID below 0": (Lie.ID, ((0, 0), (-1, 0))),
-    "no memory": (Lie.MEMORY, ((0, 0), (OWN, 0), (-1, 0))),
-    "two memories": (Lie.MEMORY, ((0, 0), (OWN, 0), (-1, 2))),
-    "nothing at all": (Lie.CLOSED, ()),
-    "a version, and no more": (Lie.CLOSED, ((0, 0),)),
+BEFORE: dict[str, tuple[Lie, Said, Callable[[], int]]] = {
+    "another version": (Lie.VERSION, ((1, 0),), shrinkable),
+    "a version with a descriptor": (Lie.VERSION, ((0, 1),), shrinkable),
+    "an ID that no doorbell can name": (Lie.ID, ((0, 0), (65536, 0)), shrinkable),
+    "an ID below 0": (Lie.ID, ((0, 0), (-1, 0)), shrinkable),
+    "no memory": (Lie.MEMORY, ((0, 0), (OWN, 0), (-1, 0)), shrinkable),
+    "two memories": (Lie.MEMORY, ((0, 0), (OWN, 0), (-1, 2)), shrinkable),
+    "nothing at all": (Lie.CLOSED, (), shrinkable),
+    "a version, and no more": (Lie.CLOSED, ((0, 0),), shrinkable),
+    "memory opened for reading only": (Lie.MEMORY, PROPER, lambda: opened(os.O_RDONLY)),
+    "memory that is a path only": (Lie.MEMORY, PROPER, lambda: opened(os.O_PATH)),
+    "memory sealed against writes": (Lie.MEMORY, PROPER, sealed),
 }
 
 
 @pytest.mark.parametrize("what", BEFORE)
 def test_no_device_is_built_on_a_server_that_begins_with(what: str, tmp_path: Path) -> None:
     """One line, and nothing is left behind: no socket, no descriptor."""
-    lie, greeting = BEFORE[what]
+    lie, greeting, memory = BEFORE[what]
     before, loop = open_descriptors(), Loop()
     try:
-        with lies(tmp_path / "liar", greeting), pytest.raises(ServerError, match=rf"\[{lie}\]$"):
+        with lies(tmp_path / "liar", greeting, memory), pytest.raises(ServerError, match=rf"\[{lie}\]$"):
             wanted = [Wanted(LIED_TO, find(LIED_TO), tmp_path / f"s{n}") for n in range(2)]
             Running(loop, wanted, options={"server": str(tmp_path / "liar")})
     finally:
@@ -293,7 +319,7 @@ def test_no_device_is_built_on_a_server_that_begins_with(what: str, tmp_path: Pa
 def test_no_device_is_built_on_a_memory_that_no_bar_can_have(tmp_path: Path) -> None:
     loop = Loop()
     try:
-        with lies(tmp_path / "liar", ((0, 0), (OWN, 0), (-1, 1))) as server:
+        with lies(tmp_path / "liar", PROPER) as server:
             os.ftruncate(server.memory, 12288)
             with pytest.raises(ServerError, match=rf"0x3000 bytes.*\[{Lie.MEMORY}\]$"):
                 Running(loop, [Wanted(LIED_TO, find(LIED_TO), tmp_path / "s")], options={"server": str(tmp_path / "liar")})
