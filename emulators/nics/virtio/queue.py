@@ -35,8 +35,8 @@ NEXT, WRITE, INDIRECT = 1, 2, 4
 DESCRIPTOR = 16
 """Bytes of a descriptor, in both formats."""
 LONGEST_INDIRECT = 1024
-"""Here: most descriptors of a chain with an indirect table. The specification allows as many as the queue has; Linux makes
-up to 19 whatever the size of the queue is (virtio_ring.c ``virtqueue_add_split``)."""
+"""Here: most entries of an indirect table, whatever the size of the queue. The specification allows as many as the queue has;
+Linux makes up to 19 on smaller ones too (virtio_ring.c ``virtqueue_add_split``)."""
 ADDRESS_END = 1 << 64
 HIGH = ADDRESS_END - (1 << 32)
 """A buffer from here on may run over the last address."""

@@ -7,6 +7,7 @@ none, an end after as many bursts as the ring has buffers, and no octet outside 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from random import Random
 
@@ -14,7 +15,7 @@ import pytest
 
 from emulators.dma import BytesMemory, DmaMap
 from emulators.nics.virtio import queue as queue_module
-from emulators.nics.virtio.queue import Layout, QueueError, open_queue
+from emulators.nics.virtio.queue import LONGEST_INDIRECT, Layout, QueueError, open_queue
 from emulators.nics.virtio.receive import ReceiveQueue
 from emulators.nics.virtio.transmit import TransmitQueue
 from regmodel.structures.virtio_features import Feature
@@ -275,6 +276,26 @@ def test_a_table_of_no_size(kind, length):
 @both
 def test_a_table_without_end(kind):
     assert one(kind, 0, 0x100000, INDIRECT).error() == "indirect-table-too-long"
+
+
+@both
+@pytest.mark.parametrize("entries", [LONGEST_INDIRECT, LONGEST_INDIRECT + 1])
+def test_a_table_longer_than_the_ring(kind, entries):
+    """It is taken up to a limit that has nothing to do with the ring's 8, and the message says which."""
+    ring = kind()
+    table = ring.memory.take(16 * entries, 16)
+    following = NEXT if kind is Split else 0
+    ring.descriptors(*[(ring.buffer, 4, following, n + 1) for n in range(entries - 1)], (ring.buffer, 4, 0, 0), at=table)
+    ring.descriptors((table, 16 * entries, INDIRECT | MINE[kind], 0))
+    ring.avail(1, 0) if kind is Split else None
+    if entries > LONGEST_INDIRECT:
+        assert ring.error() == "indirect-table-too-long"
+        causes = tomllib.loads((Path(__file__).resolve().parents[4] / "docs/guides/messages.toml").read_text())["diagnosis"]
+        assert causes["indirect-table-too-long"][0] == f"An indirect table has more than {LONGEST_INDIRECT} entries."
+        return
+    ring.station.tx.notify()
+    ring.station.settle()
+    assert list(map(len, ring.station.sent)) == [4 * entries - 12] and not ring.station.errors
 
 
 @both
