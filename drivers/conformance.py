@@ -231,16 +231,18 @@ def open_target(
     """What ``--via`` names, opened: a transport, or a target that registered itself. ``neighbour`` names another function of
     the same card in the same way, to talk to. Raises ``UsageError`` and theirs.
     """
+    from drivers.transports.opening import not_taken, open_transport, schemes
+
     scheme, _, rest = via.partition(":")
     for ep in entry_points(group=GROUP, name=scheme):
         if neighbour:
             raise UsageError(f"--neighbour {neighbour}: {via} takes no neighbour")
         opener: Callable[..., AbstractContextManager[Judged]] = ep.load()
+        if unknown := not_taken(opener, options):
+            raise UsageError(f"--{unknown[0]}: --via {via} takes no such option; leave it out")
         return opener(rest, device, **options)
     if scheme == "inprocess":
         return _in_process(device, neighbour, **{**_said(rest), **options})
-    from drivers.transports.opening import open_transport, schemes
-
     if scheme not in schemes():
         every = sorted({*schemes(), *(ep.name for ep in entry_points(group=GROUP))} - {"replay"})
         raise UsageError(f"--via {via}: nothing of that name can be judged; there are {', '.join(every)}")

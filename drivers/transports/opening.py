@@ -7,7 +7,7 @@ A transport is an entry point of group ``regmodel.transports``: its name is the 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -32,12 +32,16 @@ def open_transport(via: str, device: Device, **options: Any) -> Transport:
     if not rest and scheme in FORMS:
         raise UsageError(f"--via {via}: write it as {FORMS[scheme]}")
     opener: Callable[..., Transport] = known[scheme].load()
-    allowed = inspect.signature(opener).parameters
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in allowed.values())
-    unknown = [] if takes_any else sorted(options.keys() - allowed.keys())
-    if unknown:
+    if unknown := not_taken(opener, options):
         raise UsageError(f"--via {via}: it has no option {unknown[0]!r}")
     return opener(rest, device, **options)
+
+
+def not_taken(opener: Callable[..., Any], options: Mapping[str, Any]) -> list[str]:
+    """The names of those ``options`` that ``opener`` has no parameter for, sorted."""
+    allowed = inspect.signature(opener).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in allowed.values())
+    return [] if takes_any else sorted(options.keys() - allowed.keys())
 
 
 def schemes() -> dict[str, EntryPoint]:

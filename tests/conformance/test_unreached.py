@@ -76,10 +76,22 @@ def test_the_table_says_so_in_one_line(tmp_path: Path) -> None:
     assert {row["test"] for row in told["rows"]} == {"csr_rw"}
 
 
-@pytest.mark.parametrize("via", ["nowhere", "vfio-user:", "vfio:nonsense"])
-def test_wrong_usage_is_none_of_it(tmp_path: Path, via: str) -> None:
-    done = conform(tmp_path, via)
+@pytest.mark.parametrize(
+    ("via", "words", "why"),
+    [
+        ("nowhere", (), "nothing of that name can be judged"),
+        ("vfio-user:", (), "write it as vfio-user:SOCKET"),
+        ("vfio:nonsense", (), "vfio:nonsense: write the address as"),
+        ("rtl", ("--physical",), "--physical: --via rtl takes no such option; leave it out"),
+        ("firmware", ("--physical",), "--physical: --via firmware takes no such option; leave it out"),
+        ("firmware:live:e1000e", ("--physical",), "--physical: --via firmware:live:e1000e takes no such option"),
+        ("rtl", ("--neighbour", "inprocess"), "--neighbour inprocess: rtl takes no neighbour"),
+    ],
+)
+def test_wrong_usage_is_none_of_it(tmp_path: Path, via: str, words: tuple[str, ...], why: str) -> None:
+    done = conform(tmp_path, via, *words)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
+    assert why in done.stderr
 
 
 @pytest.mark.parametrize("name", list(devices()))
