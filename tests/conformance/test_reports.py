@@ -13,7 +13,7 @@ from regmodel.catalogue import find
 from regmodel.cli import main
 from regmodel.conformance.outcomes import Answer, Finding, Outcome, Report, Row
 from regmodel.conformance.reports import html, json_form, junit, write
-from regmodel.conformance.reports.grid import LETTERS, grid, halves, outcome_of, reasons
+from regmodel.conformance.reports.grid import LETTERS, grid, halves, notes, outcome_of, reasons
 from regmodel.conformance.reports.table import draw
 from regmodel.errors import UsageError
 from regmodel.render import text
@@ -67,6 +67,16 @@ def test_terminal(report: Report) -> None:
     said = text(draw(report, why=True), width=120)
     assert "✗" in said and f"  {WRONG}"[:100] in said and "csr_bit_bash incomplete on 1 registers: no answer" in said
     assert "csr_rw excluded: it bites: bar0.b" in said and "needless exclusion" in said
+    assert "csr_rw bits left out: a.go: it would go off: bar0.a[]" in said
+    assert "it would go off" not in text(draw(report), width=120)
+
+
+def test_bits_are_left_out_together(report: Report) -> None:
+    """Elements of an array that share a note are one, as for reasons; so are registers."""
+    for register in ("bar0.a[2]", "bar0.c"):
+        report.add(Row("csr_rw", register, Outcome.PASS, notes=("a.go: it would go off", "a.on: it would be on")))
+    went, on = ("csr_rw", "a.go: it would go off"), ("csr_rw", "a.on: it would be on")
+    assert notes(report) == [(*went, ["bar0.a[]", "bar0.c"]), (*on, ["bar0.a[]", "bar0.c"])]
 
 
 def test_the_whole_of_a_device_fits_into_80_columns() -> None:
@@ -93,6 +103,9 @@ def test_junit(report: Report) -> None:
     failure = suite.find("testcase[@name='bar0.a[1]']/failure")
     assert failure is not None and failure.text == str(WRONG)
     assert root.find("testsuite[@name='csr_bit_bash']/testcase/error") is not None
+    assert [(c.get("name"), c.findtext("system-out")) for c in root.iter("testcase") if c.find("system-out") is not None] == [
+        ("bar0.a[0]", "left out: a.go: it would go off")
+    ]
 
 
 def test_json_is_loaded_as_it_was_written(report: Report) -> None:
@@ -105,9 +118,14 @@ def test_json_is_loaded_as_it_was_written(report: Report) -> None:
 
 
 def test_page(report: Report) -> None:
+    report.add(Row("csr_rw", "bar0.c", Outcome.PASS, notes=("c.up: above <all>",)))
     page = html.text(report)
     assert page.startswith("<!doctype html>") and "<script" not in page and "http" not in page
     assert "no answer &lt;within&gt; 5 s" in page and '<td class="fail"' in page and "FAILED" in page
+    assert "<dt>csr_rw, bits: a.go: it would go off</dt>\n<dd><code>bar0.a[]</code></dd>" in page
+    assert "<dt>csr_rw, bits: c.up: above &lt;all&gt;</dt>" in page
+    rest = page.partition("</head>")[2].removesuffix("</html>\n").replace("&nbsp;", " ").replace("<br>", "")
+    assert ElementTree.fromstring(rest).tag == "body", "every element is closed"
 
 
 def test_a_place_that_cannot_be_written(report: Report, tmp_path: Path) -> None:
@@ -129,6 +147,15 @@ class TestCommand:
         assert "bar0.v2pmailbox" in said and "igbvf on inprocess: passed" in said
         assert json.loads(paths["json"].read_text())["passed"] and paths["html"].stat().st_size < 1 << 20
         assert ElementTree.parse(paths["junit"]).getroot().tag == "testsuites"
+
+    def test_it_says_which_bits_were_left_out(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        held = "rxdctl.enable: the queue would run, on whatever memory RDBA names"
+        page, junit_file = tmp_path / "html", tmp_path / "junit"
+        self.run("igbvf", "--test", "csr_rw", "--why", "--html", str(page), "--junit", str(junit_file))
+        assert f"csr_rw bits left out: {held}: bar0.rxdctl[]" in " ".join(capsys.readouterr().out.split())
+        assert held in page.read_text()
+        said = {case.get("name"): case.findtext("system-out") for case in ElementTree.parse(junit_file).iter("testcase")}
+        assert said["bar0.rxdctl[0]"] == said["bar0.rxdctl[1]"] == f"left out: {held}" and said["bar0.eims"] is None
 
     def test_quietly(self, capsys: pytest.CaptureFixture[str]) -> None:
         self.run("igbvf-i350", "--test", "capability", "-q")

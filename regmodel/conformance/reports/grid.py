@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from regmodel.conformance.outcomes import Outcome, Report, Row, worst
@@ -63,10 +64,16 @@ def outcome_of(rows: tuple[Row, ...]) -> Outcome | None:
 
 def reasons(report: Report, *outcomes: Outcome) -> list[tuple[str, str, list[str]]]:
     """(test, reason, registers) of all rows with one of these outcomes: who shares a reason stands together."""
-    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in report.rows:
-        if row.outcome in outcomes:
-            registers = found[row.test, row.reason]
-            if base(row.register) not in registers:
-                registers.append(base(row.register))
-    return [(test, reason, registers) for (test, reason), registers in found.items()]
+    return _shared((row, row.reason) for row in report.rows if row.outcome in outcomes)
+
+
+def notes(report: Report) -> list[tuple[str, str, list[str]]]:
+    """(test, note, registers) of all rows that left bits of their register out."""
+    return _shared((row, note) for row in report.rows for note in row.notes)
+
+
+def _shared(said: Iterable[tuple[Row, str]]) -> list[tuple[str, str, list[str]]]:
+    found: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for row, why in said:
+        found[row.test, why][base(row.register)] = None
+    return [(test, why, list(registers)) for (test, why), registers in found.items()]

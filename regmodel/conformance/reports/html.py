@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 
 from regmodel.conformance.outcomes import Outcome, Report
-from regmodel.conformance.reports.grid import LETTERS, grid, outcome_of, reasons
+from regmodel.conformance.reports.grid import LETTERS, grid, notes, outcome_of, reasons
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
@@ -81,6 +81,9 @@ def _reasons(report: Report) -> Iterator[str]:
         for test, reason, registers in reasons(report, outcome):
             yield f"<dt>{escape(test)}, {outcome.value}: {escape(reason)}</dt>"
             yield f"<dd><code>{escape(', '.join(registers))}</code></dd>"
+    for test, note, registers in notes(report):
+        yield f"<dt>{escape(test)}, bits: {escape(note)}</dt>"
+        yield f"<dd><code>{escape(', '.join(registers))}</code></dd>"
     yield "</dl>"
 
 

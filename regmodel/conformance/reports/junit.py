@@ -10,7 +10,9 @@ SKIPPED = (Outcome.EXCLUDED, Outcome.VIRTUALISED, Outcome.NOT_APPLICABLE)
 
 
 def text(report: Report) -> str:
-    """UTF-8 with a declaration. What was left out is skipped, with its reason; what was not reached is an error."""
+    """UTF-8 with a declaration. What was left out is skipped, with its reason; what was not reached is an error. Bits
+    of a register that were left out stand, with the reason, in the output of its case.
+    """
     root = ElementTree.Element("testsuites", name=f"{report.device} on {report.target}", time=f"{report.seconds:.3f}")
     tests: dict[str, list[Row]] = {}
     for row in report.rows:
@@ -41,3 +43,5 @@ def _case(suite: ElementTree.Element, report: Report, row: Row) -> None:
         ElementTree.SubElement(case, "error", message=row.reason)
     elif row.outcome in SKIPPED:
         ElementTree.SubElement(case, "skipped", message=f"{row.outcome.value}: {row.reason}")
+    if row.notes:
+        ElementTree.SubElement(case, "system-out").text = "\n".join(f"left out: {note}" for note in row.notes)

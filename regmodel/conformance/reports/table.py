@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regmodel.conformance.outcomes import Outcome, Report
-from regmodel.conformance.reports.grid import LETTERS, Grid, halves, outcome_of, reasons
+from regmodel.conformance.reports.grid import LETTERS, Grid, halves, notes, outcome_of, reasons
 
 STYLES = {
     Outcome.PASS: "green",
@@ -22,7 +22,7 @@ STYLES = {
 
 
 def draw(report: Report, *, why: bool = False) -> RenderableType:
-    """The whole, for 80 columns: grids, what failed, and with ``why`` each reason for what was left out."""
+    """The whole, for 80 columns: grids, what failed, and with ``why`` each reason for what was left out, registers and bits."""
     parts: list[RenderableType] = [part for half in halves(report) for part in (_grid(half), "")]
     parts += [_legend(), ""]
     parts += list(_details(report))
@@ -66,3 +66,5 @@ def _left_out(report: Report) -> Iterator[RenderableType]:
     for outcome in (Outcome.EXCLUDED, Outcome.VIRTUALISED, Outcome.NOT_APPLICABLE):
         for test, reason, registers in reasons(report, outcome):
             yield Text.assemble((f"{test} {outcome.value}", "bold"), f": {reason}: ", (", ".join(registers), "dim"))
+    for test, note, registers in notes(report):
+        yield Text.assemble((f"{test} bits left out", "bold"), f": {note}: ", (", ".join(registers), "dim"))
