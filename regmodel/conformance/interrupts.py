@@ -325,7 +325,11 @@ def vector_masks(bench: Bench) -> Checks:
     what, vectors = block_of(bench)
     controls = [p for p in bench.ground.places if p.name == "msix_vector_control"]
     if what is None or not controls:
-        yield from not_applicable("msix_vector_control", (False, "the target shows no MSI-X table"))
+        yield from not_applicable(
+            "msix_vector_control",
+            (bool(controls), "the target shows no MSI-X table"),
+            (False, "the description tells of no interrupt block, by whose causes a masked vector could be made pending"),
+        )
         return
     for control in controls:
         if who := bench.ground.virtual(control):

@@ -154,6 +154,7 @@ def reasons(**abilities: object) -> dict[str, set[tuple[Outcome, str]]]:
 
 
 NOT = Outcome.NOT_APPLICABLE
+WITHOUT_CAUSES = "the description tells of no interrupt block, by whose causes a masked vector could be made pending"
 
 
 def test_without_interrupts() -> None:
@@ -162,6 +163,19 @@ def test_without_interrupts() -> None:
         assert found[test] == {(NOT, "the target delivers no interrupts")}
     assert (NOT, "the target delivers no interrupts") in found["irq_routes"]
     assert found["mailbox_messages"] == {(Outcome.PASS, "")}
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *((name, WITHOUT_CAUSES) for name in ("virtio-net", "vmxnet3", "avp", "ivshmem-doorbell")),
+        ("ivshmem-plain", "the target shows no MSI-X table"),
+    ],
+)
+def test_why_no_vector_is_masked(name: str, why: str) -> None:
+    """A table without an interrupt block is not the same as no table."""
+    report = judge_via("inprocess", find(name), tests=["irq_vector_masks"])
+    assert [(r.register, r.outcome, r.reason) for r in report.rows] == [("msix_vector_control", NOT, why)]
 
 
 def test_without_a_pf_driver() -> None:
