@@ -28,6 +28,8 @@ BACKLOG = 1 << 15
 """Messages that wait for one client, at most."""
 RETRY = 10_000_000
 """ns until descriptors are tried again of which too many were on their way (unix(7), ETOOMANYREFS)."""
+PAUSE = 1_000_000_000
+"""ns until clients are accepted again when there was no descriptor for one, who waits for so long."""
 
 
 class Waiting(NamedTuple):
@@ -37,12 +39,25 @@ class Waiting(NamedTuple):
     fd: int = -1
 
 
+def _eventfds(count: int) -> list[int]:
+    """All of them or, with OSError, none."""
+    made: list[int] = []
+    try:
+        for _ in range(count):
+            made.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+    except OSError:
+        for fd in made:
+            os.close(fd)
+        raise
+    return made
+
+
 class Peer:
-    """One client as the server sees it. ``told`` are the IDs that it has been told of."""
+    """One client as the server sees it. ``told`` are the IDs that it has been told of. Raises OSError: no descriptors left."""
 
     def __init__(self, sock: socket.socket, ident: int, vectors: int) -> None:
         self.sock, self.id = sock, ident
-        self.eventfds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(vectors)]
+        self.eventfds = _eventfds(vectors)
         self.waiting: deque[Waiting] = deque()
         self.told: set[int] = set()
         self.retrying = False
@@ -92,8 +107,14 @@ class IvshmemServer:
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 self._complain("client-refused", why=error.strerror or str(error))
+                self.loop.remove(self._listening.fileno())  # it stays readable, and this would come again at once
+                self.loop.call_at(self.loop.now() + PAUSE, self._listen_again)
             return
         self.admit(sock)
+
+    def _listen_again(self) -> None:
+        if self._listening is not None:
+            self.loop.add(self._listening.fileno(), self._accept)
 
     def admit(self, sock: socket.socket) -> int | None:
         """Take on a client that is connected already; its ID, or None when there is no room for it."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from emulators.nics.ivshmem.client import Client, connect
+from emulators.nics.ivshmem.client import Client, ServerError, connect
+from regmodel.mailboxes.ivshmem import Lie
 
 COMMAND = [sys.executable, "-m", "regmodel.cli", "ivshmem-server"]
 
@@ -29,6 +32,42 @@ def test_it_serves_until_it_is_stopped(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert not path.exists()
+
+
+def test_without_descriptors_it_waits(tmp_path: Path) -> None:
+    """Whom it has descriptors to accept but none for eventfds, it hangs up on, and leaves nothing behind. Whom it has none at
+    all for waits: that is said once a second, not in a loop. When others leave, everybody is served.
+    """
+    path = tmp_path / "s"
+    words = [*COMMAND, "--socket", str(path), "--vectors", "4"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for _ in range(3):
+            process.stdout.readline()
+        held = Path(f"/proc/{process.pid}/fd")
+        alone = len(list(held.iterdir()))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (alone + 18, alone + 18))
+        served, refused = [], None
+        while refused is None:
+            client = Client(connect(path), 4)
+            try:
+                client.setup()
+                served.append(client)
+            except ServerError as error:
+                refused = error
+        assert refused.lie is Lie.CLOSED and len(list(held.iterdir())) == alone + 5 * len(served)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (alone + 5 * len(served),) * 2)
+        waiting = connect(path)
+        time.sleep(1.5)
+        for client in served:
+            client.close()
+        last = Client(waiting, 4)
+        last.setup()
+        last.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        said = process.stderr.read().splitlines()
+    assert 2 <= len(said) <= 4 and all("client-refused why=Too many open files" in line for line in said)
 
 
 @pytest.mark.parametrize(
