@@ -30,8 +30,10 @@ MEMBERS: Mapping[str, Mapping[str, type]] = {
     "lost": {"count": int},
 }
 """The members that an event of each kind has at least. Kinds that are not here are of a newer server, and passed over."""
-
-
+BITS: Mapping[str, int] = {"t": 64, "bar": 8, "offset": 32, "value": 64, "count": 64}
+"""How wide the numbers are that registers, captures and waveforms are made of. None is negative."""
+WIDTHS = (1, 2, 4, 8)
+"""Bytes of an access. What is longer, of configuration space first of all, becomes several before it is one."""
 _HEX = re.compile("([0-9a-f]{2})*")
 
 
@@ -71,7 +73,7 @@ def json_or_none(line: str) -> Any:
     """What a line of JSON says; None for what is none."""
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -80,12 +82,30 @@ def problem(event: object) -> str:
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return "it is no JSON object with an event in it"
     for name, kind in MEMBERS.get(event["event"], {}).items():
-        if not isinstance(event.get(name), kind):
+        if type(event.get(name)) is not kind:  # true is no number
             return f"its {name} is no {kind.__name__}" if name in event else f"it has no {name}"
-        if name == "data" and not _HEX.fullmatch(event[name]):
-            return "its data are no bytes in hexadecimal"
+        wrong = _wrong(name, event[name])
+        if wrong:
+            return wrong
+    if event["event"] == "access" and event["size"] not in WIDTHS:
+        return "its size is not 1, 2, 4 or 8"
+    return ""
+
+
+def _wrong(name: str, value: Any) -> str:
+    """What is wrong with a member that has the right type."""
+    if name == "data" and not _HEX.fullmatch(value):
+        return "its data are no bytes in hexadecimal"
+    if name in BITS and not 0 <= value < 1 << BITS[name]:
+        return f"its {name} is no number of {BITS[name]} bits"
+    if name == "words" and not (value and all(type(word) is int and 0 <= word < 1 << 32 for word in value)):
+        return "its words are no numbers of 32 bits"
+    if isinstance(value, str) and not value.isprintable():
+        return f"its {name} is no text of one line"
     return ""
 
 
 def _functions(found: object) -> bool:
-    return isinstance(found, list) and all(isinstance(f, dict) and {"name", "device"} <= f.keys() for f in found)
+    return isinstance(found, list) and all(
+        isinstance(f, dict) and isinstance(f.get("name"), str) and isinstance(f.get("device"), str) for f in found
+    )
