@@ -1,7 +1,8 @@
 """Commands in documents, run as they stand there: ``console`` blocks of a page, in order, in one scratch directory.
 
 A line that begins with ``$ `` is a command, what follows is what it says; ``...`` stands for anything, alone on a line for any
-lines. A command that ends in ``&`` goes on in the background, until its page ends. A comment before a block says where it runs:
+lines. A command that ends in ``&`` goes on in the background, until its page ends; one that ends at once with an error fails.
+A comment before a block says where it runs:
 
 - ``<!-- guest -->``: it boots a guest, so it needs the lab;
 - ``<!-- card -->``: it is about a card at 0000:03:00.0, whose place the VF of an emulated one takes, in a guest.
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,7 +102,13 @@ class Session:
             if (command.expected and command.matches(said)) or (not command.expected and said.count("\n")):
                 break
             time.sleep(0.05)
-        return log.read_text()
+        said = log.read_text()
+        if not command.expected or re.search("^(regmodel: |Traceback)", said, re.M):  # its last words, maybe
+            with suppress(subprocess.TimeoutExpired):
+                self.behind[-1].wait(1)
+        status = self.behind[-1].poll()
+        assert not status, f"$ {words} &: ended at once, status {status}\n{log.read_text()}"
+        return said
 
     def close(self) -> None:
         for process in reversed(self.behind):

@@ -15,7 +15,7 @@ from typing import Any
 from tests.docs.guides import DOCS, ROOT, commands
 
 PAGES = [*sorted((DOCS / "guides").glob("*.md")), *sorted(DOCS.glob("*.md")), ROOT / "README.md"]
-STARTS = ("regmodel", "make", "python -m", "pytest", "pip install")
+STARTS = ("regmodel", "make", "python -m", "python -c", "pytest", "pip install")
 STANDS_FOR = {
     "SERVER": "vf0.sock", "DEVICE": "igbvf", "REGISTER": "status", "VALUE": "0x80", "NAME": "json", "PATH": "out",
     "FILE": "saved",

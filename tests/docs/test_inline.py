@@ -43,6 +43,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 
 def test_they_are_found() -> None:
     some = {"regmodel trace SERVER --recent", "make setup", "regmodel ctl SERVER stats", "regmodel serve --help"}
+    some |= {"python -c 'from regmodel.access import VOCABULARY; print(*VOCABULARY)'"}
     assert some <= FOUND.keys()
     assert len(FOUND) > 50 and len(REST) > 20
 
@@ -77,13 +78,17 @@ def test_a_guest_is_started_by_a_block_in_the_same_words() -> None:
 
 @pytest.mark.parametrize("words", [w for w, typed in REST.items() if typed[0] != "regmodel"])
 def test_what_else_is_typed(words: str, session: Session) -> None:
-    """Targets of the Makefile, gone through without being made; modules, by their help; pytest, without running tests."""
+    """Targets of the Makefile, gone through without being made; modules, by their help; pytest, without running tests; one line
+    of Python, as it stands.
+    """
     typed = REST[words]
     if typed[0] == "make":
         assert typed[1] in makefile()
         command, folder = [typed[0], "-n", *typed[1:]], ROOT
     elif typed[0] == "pytest":
         command, folder = [sys.executable, "-m", *typed, "--collect-only", "-q"], session.folder
+    elif typed[:2] == ["python", "-c"]:
+        command, folder = [sys.executable, *typed[1:]], session.folder
     else:
         source = module_file(typed[2]).read_text()
         assert '__name__ == "__main__"' in source or module_file(typed[2]).name == "__main__.py"
@@ -91,7 +96,7 @@ def test_what_else_is_typed(words: str, session: Session) -> None:
             return
         command, folder = [sys.executable, *typed[1:], "--help"], ROOT
     done = subprocess.run(command, cwd=folder, env=session.env, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0 and done.stdout.strip(), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("file", CI, ids=lambda file: file.name)
