@@ -90,9 +90,9 @@ class ReceiveQueue:
 
         ``limit`` is in octets; a tag that stays in its frame does not count, unless a packet would get too long for any.
         """
-        if self.error:
-            return 0
         self.reclaim()
+        if self.error:  # it may have stopped just now
+            return 0
         tags: list[int] = []
         if strip and any(frame[12:14] == VLAN_TYPE for frame in frames):
             parted = [_untag(frame) for frame in frames]

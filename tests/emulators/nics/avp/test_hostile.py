@@ -164,6 +164,16 @@ def test_a_receiver_that_reads_what_there_is_not(index: int, kind: str) -> None:
     assert station.wire() == [frame(2)]
 
 
+def test_a_receiver_that_stops_takes_nothing_more_and_is_named_once() -> None:
+    """What comes back is looked at before packets are put in; both of its queues are damaged."""
+    station = Station().start(1)
+    station.put(station.fifo("free"), 9999)
+    station.put(station.fifo("rx") + 4, 9999)
+    station.arrive(frame(1, to=station.mac))
+    assert station.host.diagnosed == {"fifo-index": 1}
+    assert station.get(station.fifo("rx")) == 0 and station.nic.stats()["receive"][0]["packets"] == 0
+
+
 def test_what_the_host_keeps_to_itself_cannot_be_changed() -> None:
     """Its own indices, the lengths of queues, its own chains."""
     station = Station().start(1)
