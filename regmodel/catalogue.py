@@ -197,6 +197,8 @@ class Device(Description):
     """What differs between silicon variants of one family, by name (queues, byte orders)."""
     drivers: tuple[str, ...] = ()
     """Stock drivers it was proven with: Linux modules and DPDK PMDs."""
+    proven: tuple[str, ...] = ()
+    """What else it was proven with, in words: where there is no driver, a device of somebody else, or sources."""
 
 
 def devices() -> dict[str, Device]:

@@ -326,7 +326,7 @@ def _identity(device: Device) -> list[nodes.Node]:
         ("Subsystem", f"{identity.subsystem_vendor:04x}:{identity.subsystem:04x}"),
         ("Class", f"{identity.class_code:06x}, revision {identity.revision}"),
         ("Interrupts", f"{device.msix_vectors} MSI-X vectors" if device.msix_vectors else "no MSI-X"),
-        ("Proven with", ", ".join(device.drivers) or "nothing yet"),
+        ("Proven with", "; ".join([*filter(None, [", ".join(device.drivers)]), *device.proven]) or "nothing yet"),
     ]
     parts: list[nodes.Node] = [table(("", ""), rows, classes=["rm-facts"])]
     if isinstance(device.config, ConfigSpace) and device.config.capabilities:
