@@ -186,7 +186,7 @@ class Migration:
         self.detach(lambda why: self.attach() if not why else None)
 
     def hold(self, frames: Sequence[Buffer]) -> int:
-        """Keep ``frames``; how many there was room for. A queue that has got all that was kept for it gets its share at once."""
+        """Keep ``frames``; how many there was room for. A queue that has got what was kept for it gets its share at once."""
         if not self.behind:
             return _keep(self.held, frames, HELD_MOST)
         model, count = self.model, 0

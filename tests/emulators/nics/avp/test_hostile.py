@@ -52,6 +52,13 @@ def data_at(station: Station, shift: int) -> None:
     station.add(station.fifo("tx", 1), pointer)
 
 
+def not_taken(station: Station) -> None:
+    """A buffer that the guest has not said it took: it would come back to a full queue."""
+    pointers = station.fill([frame(1)], 1)
+    station.put(station.fifo("alloc", 1) + 4, 0)
+    station.add(station.fifo("tx", 1), *pointers)
+
+
 TX: dict[str, tuple[str, Callable[[Station], None]]] = {
     "index": ("fifo-index", lambda s: s.put(s.fifo("tx", 1), 512)),
     "index of all ones": ("fifo-index", lambda s: s.put(s.fifo("tx", 1), 0xFFFFFFFF)),
@@ -74,6 +81,7 @@ TX: dict[str, tuple[str, Callable[[Station], None]]] = {
     "no segment": ("segments", lambda s: sent(s, nb_segs=0)),
     "six segments": ("segments", lambda s: sent(s, nb_segs=6)),
     "chain ends": ("chain-ends", lambda s: sent(s, nb_segs=2)),
+    "not taken out of alloc": ("alloc-overfilled", not_taken),
     "chain leads nowhere": ("buffer-unknown", lambda s: sent(s, nb_segs=2, next=4711)),
 }  # fmt: skip
 

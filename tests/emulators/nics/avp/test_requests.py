@@ -54,6 +54,15 @@ def test_configure_start_stop_shut_down() -> None:
     assert station.shut_down() == 0 and station.nic.config is None
 
 
+@pytest.mark.parametrize("before", ["nothing", "shutdown"])
+def test_a_port_that_is_not_configured_cannot_be_started(before: str) -> None:
+    station = Station().probe() if before == "nothing" else Station().start(1)
+    if before == "shutdown":
+        assert station.shut_down() == 0
+    assert station.link(True) == -errno.EINVAL and not station.nic.up
+    assert station.host.diagnosed == {"not-configured": 1}
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "why"),
     [
