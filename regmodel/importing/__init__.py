@@ -2,7 +2,7 @@
 
 What lives here: how a reader is found, and how it says what it cannot take. A reader is an entry point of group
 ``regmodel.imports``: its name is the word after ``regmodel import --format``, its object a function ``Import``. ``skeleton``
-writes a tree as Python in our description language.
+writes a tree as Python in our description language, ``trial`` executes that before a reader gives the tree to anybody.
 
 A reader takes a file whole or not at all: whatever software would notice and our language cannot say is a problem with its
 file, line and remedy. What only hardware notices is passed over.

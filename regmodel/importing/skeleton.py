@@ -7,6 +7,7 @@ again, but for sources, which are comments here, and for what is neither BAR nor
 from __future__ import annotations
 
 import json
+import keyword
 import re
 from collections.abc import Iterable, Iterator
 
@@ -35,16 +36,19 @@ class _Skeleton:
         self.found = found
         self.used: dict[str, set[str]] = {"regmodel.catalogue": {"Description"}, "regmodel.registers": set()}
         self.own: dict[tree.Access, str] = {}
+        self.constants = _constants(found.bars)
 
     def text(self, origin: str) -> str:
-        bars = [line for bar in self.found.bars for line in self._bar(bar)]
+        named = list(zip(self.found.bars, self.constants, strict=True))
+        bars = [line for bar, constant in named for line in self._bar(bar, constant)]
         own = [line for access, name in self.own.items() for line in self._access_definition(access, name)]
-        lines = [f'"""{self.found.title or self.found.name}: registers, made from {origin}; a skeleton to go on from."""', ""]
+        about = f"{self.found.title or self.found.name}: registers, made from {origin}; a skeleton to go on from."
+        lines = [f'"""{_plain(about)}"""', ""]
         lines += ["from __future__ import annotations", "", *self._imports(), "", *own, "# fmt: off", *bars, "# fmt: on", ""]
-        named = ", ".join(f"{bar.index}: {_constant(bar.name)}" for bar in self.found.bars)
+        by_index = ", ".join(f"{bar.index}: {constant}" for bar, constant in named)
         d = self.found
         lines += ["DESCRIPTION = Description(", f"    name={_q(d.name)},", f"    title={_q(d.title)},", f"    doc={_q(d.doc)},"]
-        return "\n".join([*lines, f"    bars={{{named}}},", ")", ""])
+        return "\n".join([*lines, f"    bars={{{by_index}}},", ")", ""])
 
     def _imports(self) -> Iterator[str]:
         if "Bytes" in self.used["regmodel.registers"]:
@@ -58,8 +62,8 @@ class _Skeleton:
         self.used.setdefault(module, set()).add(name)
         return name
 
-    def _bar(self, bar: tree.Bar) -> Iterator[str]:
-        yield f"{_constant(bar.name)} = {self._use('Bar')}({_q(bar.name)}, {bar.size:#x},"
+    def _bar(self, bar: tree.Bar, constant: str) -> Iterator[str]:
+        yield f"{constant} = {self._use('Bar')}({_q(bar.name)}, {bar.size:#x},"
         for entry in bar.entries:
             lines = self._window(entry) if isinstance(entry, tree.Window) else self._register(entry)
             yield from (f"    {line}" for line in lines)
@@ -121,7 +125,7 @@ class _Skeleton:
         for f in r.fields:
             bits = f"{f.lsb + f.width - 1}:{f.lsb}" if f.width > 1 else f"{f.lsb}"
             text = f"{self._access(f.access or tree.Access(name='RW'))}[{bits}]"
-            if all(name.isidentifier() for name in f.values):
+            if all(name.isidentifier() and not keyword.iskeyword(name) for name in f.values):
                 text += f"({', '.join(f'{name}={number}' for name, number in f.values.items())})" if f.values else ""
             else:
                 text += f"(**{f.values!r})"
@@ -167,9 +171,22 @@ def _doc(text: str) -> str:
     return f" * {_q(text)}" if text else ""
 
 
-def _constant(name: str) -> str:
-    word = re.sub(r"\W", "_", name).upper()
-    return word if word[:1].isalpha() else f"BAR_{word}"
+def _plain(text: str) -> str:
+    """The inside of a doc string: on one line, and nothing in it ends it."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace('"', "'")
+
+
+def _constants(bars: Iterable[tree.Bar]) -> list[str]:
+    """What the BARs are called in Python: each otherwise, and none as what is imported or made beside them."""
+    taken = {*vars(vocabulary), "DESCRIPTION"}
+    found: list[str] = []
+    for bar in bars:
+        word = re.sub(r"\W", "_", bar.name, flags=re.ASCII).upper()
+        word = word if word[:1].isalpha() and word not in taken and not word.startswith("ACCESS_") else f"BAR_{word}"
+        word = word if word not in taken else f"{word}_{len(found)}"
+        taken.add(word)
+        found.append(word)
+    return found
 
 
 def _sources(sources: Iterable[str]) -> Iterator[str]:

@@ -15,7 +15,8 @@ from regmodel.errors import UsageError
 from regmodel.export import tree
 from regmodel.export.elaborate import remarkable
 from regmodel.export.rdl_words import PREFIX, SEPARATOR, USER_DEFINED, access_of, with_axes
-from regmodel.importing import Problems
+from regmodel.importing import NotImported, Problems
+from regmodel.importing.trial import check
 
 if TYPE_CHECKING:
     from systemrdl.node import AddrmapNode, FieldNode, MemNode, Node, RegNode
@@ -52,17 +53,34 @@ def read(path: Path) -> tree.Description:
     except RDLCompileError as error:
         problems.check()
         raise UsageError(f"{path}: {error}; is it SystemRDL?") from None
+    except UnicodeDecodeError as error:
+        raise NotImported([_undecoded(path, error)]) from None
     problems.found.clear()  # warnings
     maps = [child for child in top.children() if isinstance(child, AddrmapNode)]
     alone = len(maps) != len(list(top.children()))
-    bars = tuple(_Bar(node, i, problems).read() for i, node in enumerate([top] if alone else maps))
+    places = {"": f"{path}:1"}
+    bars = tuple(_Bar(node, i, problems, places).read() for i, node in enumerate([top] if alone else maps))
     problems.check()
     said = _said(top)
     title = top.inst.properties.get("name", "")
-    return tree.Description(
+    found = tree.Description(
         name=said.get("name", top.inst_name), title=title, doc="" if alone else _doc(top, title), bars=bars,
         sources=() if alone else _split(said.get("sources", "")),
     )  # fmt: skip
+    check(found, places, problems)
+    problems.check()
+    return found
+
+
+def _undecoded(path: Path, error: UnicodeDecodeError) -> str:
+    """Where a file stops being text; of one that it includes, the compiler does not say which."""
+    try:
+        path.read_bytes().decode()
+    except UnicodeDecodeError as ours:
+        line = ours.object.count(b"\n", 0, ours.start) + 1
+        return f"{path}:{line}: byte {ours.object[ours.start]:#04x} is no UTF-8; save it as UTF-8, if it is SystemRDL"
+    byte = error.object[error.start]
+    return f"{path}:1: in a file that it includes, byte {byte:#04x} is no UTF-8; save that file as UTF-8"
 
 
 def _printer(problems: Problems) -> Any:
@@ -71,7 +89,7 @@ def _printer(problems: Problems) -> Any:
     class Printer(MessagePrinter):
         def print_message(self, severity: Severity, text: str, src_ref: Any) -> None:
             if severity >= Severity.ERROR and src_ref is not None:
-                problems.add(f"{src_ref.path}:{src_ref.line}", " ".join(text.split()), "mend the SystemRDL")
+                problems.add(_at(src_ref), " ".join(text.split()), "mend the SystemRDL")
 
     return Printer()
 
@@ -95,14 +113,21 @@ def _doc(node: Node, title: str = "") -> str:
 def _where(node: Node, name: str = "") -> str:
     """file:line of a property, or of the component."""
     ref: Any = node.inst.property_src_ref.get(name) or node.inst.inst_src_ref or node.inst.def_src_ref
-    return f"{ref.path}:{ref.line}"
+    return _at(ref)
+
+
+def _at(ref: Any) -> str:
+    """file:line; what is wrong with a file as a whole has no line."""
+    return f"{ref.path}:{getattr(ref, 'line', 1)}"
 
 
 class _Bar:
     """One address map as a register file."""
 
-    def __init__(self, node: AddrmapNode, index: int, problems: Problems) -> None:
-        self.node, self.index, self.problems = node, index, problems
+    def __init__(self, node: AddrmapNode, index: int, problems: Problems, places: dict[str, str]) -> None:
+        self.node, self.index, self.problems, self.places = node, index, problems, places
+        self.name = _said(node).get("name", node.inst_name)
+        places[self.name] = _where(node)
         self.elements: dict[str, list[tree.Register]] = {}
         self.strides: dict[str, int] = {}
 
@@ -115,7 +140,7 @@ class _Bar:
         size = said.get("size") or max(16, 1 << (self.node.size - 1).bit_length())
         first, gone, when = said.get("moved", "0 0 ").split(" ", 2)
         return tree.Bar(
-            name=said.get("name", self.node.inst_name), index=said.get("bar", self.index), doc=_doc(self.node), size=size,
+            name=self.name, index=said.get("bar", self.index), doc=_doc(self.node), size=size,
             policy=tree.Policy(**dict(part.split("=") for part in said.get("policy", "").split())),
             moved=tree.Moved(first=int(first, 0), gone=int(gone, 0), when=when) if when else None,
             entries=tuple(sorted(entries, key=lambda e: e.offset)),
@@ -135,6 +160,7 @@ class _Bar:
                 if element:
                     _, stride, name = element.split(" ", 2)
                     self.strides[name] = int(stride, 0)
+                    self.places[f"{self.name}.{name}"] = _where(child)
                     self.elements.setdefault(name, []).append(found)
                 else:
                     yield found
@@ -193,14 +219,20 @@ class _Bar:
         said, width = _said(node), int(node.get_property("regwidth"))
         if width > 64:
             self.problems.add(_where(node, "regwidth"), f"a register of {width} bits", "split it into 64-bit registers")
+        if (part := int(node.get_property("accesswidth"))) < width:
+            what = f"a register of {width} bits that is accessed by {part}"
+            self.problems.add(_where(node, "accesswidth"), what, f"remove accesswidth, or make {part}-bit registers of it")
         primary = prefix + node.alias_primary.inst_name if node.is_alias else ""
         fields = tuple(self._field(f) for f in node.fields())
+        name = said.get("name", prefix + node.inst_name)
+        at = f"{self.name}.{name}"
+        self.places |= {at: _where(node)} | {f"{at}.{_said(f).get('name', f.inst_name)}": _where(f) for f in node.fields()}
         word = sum(self._reset(f) << f.low for f in node.fields())
         resets = {c: int(v, 0) for c, v in (part.split("=") for part in said.get("resets", "").split())}
         select, count = said.get("banked", " 0").split(" ")
         low, _, high = said.get("pair", "").partition(" ")
         return tree.Register(
-            name=said.get("name", prefix + node.inst_name), doc=_doc(node), offset=offset, width=width, array=array,
+            name=name, doc=_doc(node), offset=offset, width=width, array=array,
             kind=said.get("kind", "alias" if primary else "register"), alias_of=said.get("alias_of", primary),
             whole=said.get("whole", False), fields=tuple(f for f in fields if remarkable(f)),
             resets=resets or ({"power-on": word} if word else {}),
@@ -247,8 +279,10 @@ class _Bar:
             self.problems.add(_where(node), "registers inside of a memory", "put them into the address map instead")
         said, sw = _said(node), node.get_property("sw").name
         access = with_axes(access_of({"sw": sw, "hw": "r"}), said.get("axes", ""))
+        name = said.get("name", prefix + node.inst_name)
+        self.places[f"{self.name}.{name}"] = _where(node)
         return tree.Window(
-            name=said.get("name", prefix + node.inst_name), kind="window", doc=_doc(node), offset=offset, size=node.size,
+            name=name, kind="window", doc=_doc(node), offset=offset, size=node.size,
             access=access.model_copy(update={"name": said.get("access", access.name)}), mappable=said.get("mappable", False),
             survives=said.get("survives", "").split(), why=said.get("why", ""), sources=_split(said.get("sources", "")),
         )  # fmt: skip

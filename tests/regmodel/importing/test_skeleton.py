@@ -50,6 +50,18 @@ def test_it_is_type_checked_python(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_what_others_call_things_is_no_python() -> None:
+    """A title that ends the doc string, BARs called as what is imported or as each other, a value called as a keyword."""
+    field = tree.Field(name="f", lsb=0, width=32, access=tree.Access(name="RW"), values={"class": 1, "b": 2})
+    register = tree.Register(name="r", offset=0, fields=(field,))
+    names = ("RW", "DESCRIPTION", "a.b", "a b", "ACCESS_0", "Register", "é")
+    bars = tuple(tree.Bar(name=name, index=i, size=16, entries=(register,)) for i, name in enumerate(names))
+    whole = tree.Description(name="x", title='"""; raise SystemExit #\\', bars=bars)
+    room: dict[str, Any] = {"__name__": "skeleton"}
+    exec(skeleton(whole, 'a "test"'), room)
+    assert elaborate(room["DESCRIPTION"]) == whole
+
+
 def run(*words: str) -> int:
     with pytest.raises(SystemExit) as end:
         main(list(words))
@@ -75,6 +87,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     [
         (["no.rdl", "--format", "systemrdl"], 2, "cannot read no.rdl: no such file"),
         (["bad.rdl", "--format", "systemrdl"], 1, "bad.rdl:1: "),
+        (["latin.rdl", "--format", "systemrdl", "-o", "made.py"], 1, "latin.rdl:1: byte 0xe9 is no UTF-8; "),
+        (["odd.rdl", "--format", "systemrdl", "-o", "made.py"], 1, "odd.rdl:1: a.ra[1]: 0x6 is no multiple of 4; "),
+        (["odd.rdl", "--format", "systemrdl", "--json"], 1, "odd.rdl:1: a.ra[1]: 0x6 is no multiple of 4; "),
         (["bad.rdl", "--format", "klingon"], 2, "unknown format 'klingon'; known: "),
         (["good.rdl", "--format", "systemrdl", "-o", "/proc/no"], 2, "cannot write /proc/no: "),
     ],
@@ -89,7 +104,10 @@ def test_one_line_says_what_is_wrong(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.rdl").write_text("addrmap {")
+    Path("latin.rdl").write_bytes(b"addrmap a { name = '\xe9'; };")
+    Path("odd.rdl").write_text("addrmap a { reg { field { sw=rw; } x = 0; } ra[2] @ 0 += 6; };")
     Path("good.rdl").write_text("addrmap a { reg { field { sw=rw; } x = 0; } ra @ 0; };")
     assert run("import", *words) == status
     said = capsys.readouterr()
     assert said.err.startswith(f"regmodel: {says}") and said.err.count("\n") == 1 and said.out == ""
+    assert not Path("made.py").exists()

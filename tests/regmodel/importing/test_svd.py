@@ -71,7 +71,18 @@ REGISTER = """\
 <register><name>r</name><addressOffset>0</addressOffset>
 {}
 </register></registers></peripheral></peripherals></device>"""
+AFTER = "</register>\n<register><name>s</name><addressOffset>{}</addressOffset>"
 FIELD = REGISTER.format("<fields><field><name>f</name><bitRange>[3:0]</bitRange>\n{}\n</field></fields>")
+BITS = "<fields><field><name>f</name>\n<bitRange>{}</bitRange></field></fields>"
+TWO = BITS.format("[3:0]").replace("</fields>", "\n<field><name>{}</name><bitRange>{}</bitRange></field></fields>")
+LOOP = "</register>\n<register derivedFrom='b'><name>a</name></register>\n<register derivedFrom='a'><name>b</name>"
+WITHIN = """\
+<peripherals><peripheral><name>p</name><registers>
+<cluster><name>a</name><addressOffset>0</addressOffset>
+<cluster derivedFrom="b"><name>x</name></cluster></cluster>
+<cluster><name>b</name><addressOffset>0</addressOffset>
+<cluster derivedFrom="a"><name>y</name></cluster></cluster>
+</registers></peripheral></peripherals></device>"""
 
 
 @pytest.mark.parametrize(
@@ -86,7 +97,35 @@ FIELD = REGISTER.format("<fields><field><name>f</name><bitRange>[3:0]</bitRange>
         (REGISTER.format("<size>24</size>"), 7, "a register of 24 bits; make registers of 8, 16, 32 or 64 bits of it"),
         (REGISTER.format("<alternateRegister>q</alternateRegister>"), 7, "a second description of one address; keep one"),
         (REGISTER.format("</register>\n<register derivedFrom='q'><name>s</name>"), 9, "it is derived from q, which is not "),
-        (REGISTER.format("</register>\n<register><name>r</name>"), 6, "two registers are called r; rename one"),
+        (REGISTER.format(AFTER.format(4).replace(">s<", ">r<")), 6, "two registers are called r; rename one"),
+        (REGISTER.format("<resetValue>abc</resetValue>"), 8, "'abc' is no number of its own; write one number"),
+        (REGISTER.format("<resetValue>#1x0</resetValue>"), 8, "'#1x0' is no number of its own; write one number"),
+        (REGISTER.format("<resetValue>+</resetValue>"), 8, "'+' is no number of its own; write one number"),
+        (REGISTER.format("<resetValue>0x1FFFFFFFF</resetValue>"), 7, "p.r: 0x1ffffffff (power-on) exceeds 32 bits; correct"),
+        (REGISTER.format("<size>abc</size>"), 8, "'abc' is no number of its own; write one number"),
+        (REGISTER.format("<size>#100001</size>"), 7, "a register of 33 bits; make registers of 8, "),
+        (REGISTER.format("<size>033</size>"), 7, "a register of 33 bits; make registers of 8, "),
+        (REGISTER.format("<access>readwrite</access>"), 8, "'readwrite' is no access of SVD; write read-only, write-only, "),
+        (REGISTER.format("<alternateGroup>q</alternateGroup>"), 7, "a second description of one address; keep one"),
+        (REGISTER.format(LOOP), 10, "it is derived from a, and that from it; correct derivedFrom"),
+        (WITHIN, 10, "it is derived from a, and is in it; correct derivedFrom"),
+        (REGISTER.format(BITS.format("[3]")), 9, "'[3]' is no range of bits; write [msb:lsb]"),
+        (REGISTER.format(BITS.format("[0:3]")), 8, "bits [0:3] are none; write the most significant bit first"),
+        (REGISTER.format(BITS.format("[40:33]")), 8, "p.r.f: [40:33] does not lie in a 32-bit word, msb first; correct its"),
+        (REGISTER.format("<fields><field><name>f</name></field></fields>"), 8, "a field without bitOffset; add it"),
+        (REGISTER.format(TWO.format("g", "[2:1]")), 10, "p.r.g: [2:1] overlaps f[3:0]; make one field of both, or move"),
+        (REGISTER.format(TWO.format("f", "[5:4]")), 10, "p.r.f: the register has two fields of this name; rename one"),
+        (FIELD.format("<enumeratedValues><enumeratedValue><name>a</name><value>16</value></enumeratedValue></enumeratedValues>"),
+         8, "p.r.f: value a = 0x10 does not fit [3:0]; correct the value, or widen the field"),
+        (REGISTER.format(AFTER.format(6)), 9, "p.s: 0x6 is no multiple of 4; a register stands at a multiple of its size;"),
+        (REGISTER.format(AFTER.format(0)), 9, "p.s: overlaps p.r at 0x0; move one of them, or remove it"),
+        (REGISTER.format("</register>\n<register><name>s</name>"), 9, "a register without addressOffset; add it"),
+        (REGISTER.format("</register>\n<register><addressOffset>4</addressOffset>"), 9, "a register without name; add it"),
+        (REGISTER.format("<dim>0</dim><dimIncrement>4</dimIncrement>"), 7, "p.r: an array has one element at least; remove it"),
+        (REGISTER.format("<dim>4</dim><dimIncrement>2</dimIncrement>"), 7, "p.r: stride 0x2 is less than 4 bytes; let its"),
+        (REGISTER.format("<dim>4</dim>"), 7, "a register without dimIncrement; add it"),
+        (REGISTER.format("").replace("</peripheral>", "</peripheral>\n<peripheral derivedFrom='p'><name>p</name></peripheral>"),
+         6, "another peripheral is called p, too; rename one"),
         ("<peripherals>\n<peripheral></peripherals></device>", 7, "Opening and ending tag mismatch"),
     ],
 )  # fmt: skip
@@ -96,6 +135,27 @@ def test_what_is_not_taken_is_one_line_with_its_place(text: str, line: int, says
         read(path)
     said = str(error.value)
     assert said.startswith(f"{path}:{line}: ") and says in said and "; " in said and "\n" not in said
+
+
+def test_all_contradictions_at_once(tmp_path: Path) -> None:
+    text = REGISTER.format(BITS.format("[40:33]") + AFTER.format(4) + BITS.format("[33:33]"))
+    with pytest.raises(NotImported) as error:
+        read(source(text, tmp_path))
+    said = [str(error.value), *error.value.__notes__]
+    assert [line.partition(" does")[0] for line in said] == [
+        f"{tmp_path}/mcu.svd:8: p.r.f: [40:33]", f"{tmp_path}/mcu.svd:10: p.s.f: [33]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "width"), [("#100000", 32), ("032", 32), ("0x10", 16), ("+8", 8)])
+def test_every_way_to_write_a_number(said: str, width: int, tmp_path: Path) -> None:
+    (register,) = read(source(REGISTER.format(f"<size>{said}</size>"), tmp_path)).bars[0].registers
+    assert register.width == width
+
+
+def test_a_peripheral_without_a_size_holds_its_arrays(tmp_path: Path) -> None:
+    found = read(source(REGISTER.format("<dim>4</dim><dimIncrement>8</dimIncrement>"), tmp_path))
+    assert found.bars[0].size == 3 * 8 + 4
 
 
 def test_what_is_no_svd(tmp_path: Path) -> None:

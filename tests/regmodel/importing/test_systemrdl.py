@@ -114,6 +114,10 @@ REG = "reg {{ field {{ sw=rw; {} }} a[{}] = 0; }} ra @ 0;"
         ("rsvdset; reg { field { sw=rw; } a[8] = 0; } ra @ 0;", 2, "reserved bits that read 1; make a field of them"),
         ("reg { field { sw=rw; } a[8] = 0 } ra @ 0;", 2, "mend the SystemRDL"),
         ("reg { field { sw=rw; } a[8] = 0; } ra @ 0;\nreg { field { sw=rw; } a[8] = 0; } q @ 0;", 3, "overlaps with 'ra'"),
+        ("reg { field { sw=r; } a[8] = 0;\nfield { sw=w; } b[7:0]; } ra @ 0;", 3, "top.ra.b: [7:0] overlaps a[7:0]; make one"),
+        ("reg { field { sw=rw; } a[8] = 0; } ra[4] @ 0 += 6;", 2, "top.ra[1]: 0x6 is no multiple of 4; a register stands at"),
+        ("reg { accesswidth=8; field { sw=rw; } a[8]=0; } ra @ 0;", 2, "a register of 32 bits that is accessed by 8; remove"),
+        ('<% print "x" %>', 1, "mend the SystemRDL"),
     ],
 )  # fmt: skip
 def test_what_is_not_taken_is_one_line_with_its_place(text: str, line: int, says: str, tmp_path: Path) -> None:
@@ -123,6 +127,23 @@ def test_what_is_not_taken_is_one_line_with_its_place(text: str, line: int, says
     said = str(error.value)
     assert said.startswith(f"{path}:{line}: ") and says in said and "; " in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "says"),
+    [
+        (b'addrmap top {\nname = "\xe9"; };', 2, "byte 0xe9 is no UTF-8; save it as UTF-8, if it is SystemRDL"),
+        (bytes(range(128, 256)), 1, "byte 0x80 is no UTF-8; save it"),
+        (b'`include "other.rdl"\n', 1, "in a file that it includes, byte 0xff is no UTF-8; save that file as UTF-8"),
+    ],
+)
+def test_what_is_no_text(data: bytes, line: int, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "latin.rdl"
+    path.write_bytes(data)
+    (tmp_path / "other.rdl").write_bytes(b"\xff")
+    with pytest.raises(NotImported) as error:
+        read(path)
+    assert str(error.value).startswith(f"{path}:{line}: {says}") and "\n" not in str(error.value)
 
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
