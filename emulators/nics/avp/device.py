@@ -224,10 +224,13 @@ class Avp:
         self.up = bool(request[BODY])
 
     def _shut_down(self, request: bytes) -> None:
-        """shutdown_device: nothing comes any more. What the guest still sends is taken: its senders may not know yet."""
+        """shutdown_device: nothing comes any more. What the guest still sends is taken: its senders may not know yet. The next
+        driver finds the MTU as after a reset; but who is asked to let go comes back, and does not say it again.
+        """
         self.up = False
         if not self.migration.under_way:
             self.config = None
+            self.longest = self.properties.max_rx_pkt_len
 
     def _change_mtu(self, request: bytes) -> None:
         """change_mtu: deliver packets up to this size. Raises ``Denied``."""

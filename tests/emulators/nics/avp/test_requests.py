@@ -54,6 +54,32 @@ def test_configure_start_stop_shut_down() -> None:
     assert station.shut_down() == 0 and station.nic.config is None
 
 
+def longest(station: Station) -> int:
+    """Octets of the longest of three packets that is delivered."""
+    station.arrive(*[frame(n, size, to=station.mac) for n, size in enumerate((1014, 1514, 3014))])
+    return max(map(len, station.frames()))
+
+
+def test_the_mtu_is_that_of_a_driver_not_of_the_port() -> None:
+    """It stays through stop and start, and through a migration, whose driver does not say it again; not beyond shutdown."""
+    station = Station().start(1)
+    assert longest(station) == 3014
+    assert station.mtu(1000) == 0
+    assert longest(station) == 1014
+    assert station.link(False) == 0 and station.link(True) == 0
+    assert longest(station) == 1014
+    station.nic.control(["migrate"])
+    assert station.handle_interrupt() == 1
+    station.pass_time(25)
+    assert station.handle_interrupt() == 2
+    assert longest(station) == 1014
+    assert station.shut_down() == 0
+    station.start(1)
+    assert longest(station) == 3014
+    assert station.mtu(1500) == 0 and station.configure(1, up=True) == 0
+    assert longest(station) == 1514, "a new configuration is no new driver"
+
+
 @pytest.mark.parametrize("before", ["nothing", "shutdown"])
 def test_a_port_that_is_not_configured_cannot_be_started(before: str) -> None:
     station = Station().probe() if before == "nothing" else Station().start(1)
