@@ -239,7 +239,10 @@ def document() -> str:
 
 _HEAD = f"""All that `regmodel` and its server may say when something is not as it should be, with `{HOLE}` where a value
 stands. The page is made of the code and of `messages.toml` (`python -m tests.docs.messages`); search it for the words that you
-see. [Troubleshooting](troubleshooting.md) begins at the symptom."""
+see. [Troubleshooting](troubleshooting.md) begins at the symptom.
+
+Not every message has a cause and a remedy of its own. Those which explain themselves are listed in groups, and what stands at
+the head of a group is the cause and remedy of all in its list. The others, in tables, have their own."""
 _LOG = """Warnings and errors, on the standard error of `regmodel serve`. Without any it says nothing, but with `--verbose` who
 comes and goes."""
 _DIAGNOSES = """The device goes on; `regmodel trace` shows these by name, the server logs each kind once, and

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emulators.commands.serve import instructions
 from emulators.qemu import Lab
+from emulators.serve import Wanted
+from regmodel.catalogue import find
 from tests.docs import messages
 from tests.docs.guides import DOCS, Command, Session, commands
 
@@ -62,6 +67,34 @@ def test_a_wrong_output_would_be_found() -> None:
     assert not Command("x", "", ["a"]).matches("b")
 
 
+@pytest.mark.parametrize("expected", [[], ["regmodel: ..."]])
+def test_a_background_command_that_ends_with_an_error_is_found(session: Session, expected: list[str]) -> None:
+    with pytest.raises(AssertionError, match=r"ended at once, status 2\nregmodel: unknown device"):
+        session.run(Command("regmodel serve nothing --socket x.sock &", expected=expected))
+    assert session.run(Command("regmodel list &"))[0] == 0
+
+
+def keys(found: Any) -> Any:
+    """An object without its values, but for words that are no path."""
+    if isinstance(found, dict):
+        return {name: keys(inner) for name, inner in found.items()}
+    return "" if "/" in found else found
+
+
+def test_libvirt_is_given_what_the_server_says_for_qemu() -> None:
+    """The same device, by the same keys; the memory of a file, and shared."""
+    (text,) = re.findall(r"^```xml\n(.*?)^```$", PAGES["attach"].read_text(), re.M | re.S)
+    domain = ElementTree.fromstring(text)
+    arguments = [str(found.get("value")) for found in domain.iter("{http://libvirt.org/schemas/domain/qemu/1.0}arg")]
+    assert arguments[::2] == ["-device"]
+    printed = instructions([Wanted("igbvf", find("igbvf"), Path("vf0.sock"))], ["vf0"], Path("vf0.sock.ctl"))
+    (device,) = re.findall(r"-device '(.*)'", printed)
+    assert [keys(json.loads(found)) for found in arguments[1::2]] == [keys(json.loads(device))]
+    memory = domain.find("memoryBacking")
+    assert memory is not None and "memory-backend-memfd" in printed and "share=on" in printed
+    assert [(part.tag, dict(part.attrib)) for part in memory] == [("source", {"type": "memfd"}), ("access", {"mode": "shared"})]
+
+
 @pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])
 def test_the_files_for_ci_say_commands_that_exist(name: str, session: Session) -> None:
     """They are YAML; each `regmodel` command in them is run here, after what prepares it."""
@@ -106,6 +139,14 @@ def test_every_message_has_its_cause_and_remedy() -> None:
     rows = [*told["description"].values(), *told["diagnosis"].values(), *((g["cause"], g["remedy"]) for g in told["group"])]
     rows += [*told["log"].values(), *told["own"].values()]
     assert [row for row in rows if len(row) != 2 or not all(text.endswith(".") for text in row)] == []
+
+
+def test_the_page_says_first_that_groups_share_cause_and_remedy() -> None:
+    """And so it is: what has a list has one cause and one remedy above it."""
+    head, *groups = re.split(r"^## ", PAGES["messages"].read_text(), flags=re.M)
+    assert "listed in groups" in head and "is the cause and remedy of all in its list" in " ".join(head.split())
+    found = [group for group in groups if re.search(r"^- `", group, re.M)]
+    assert len(found) > 10 and all(group.count("*Cause.*") == group.count("*Remedy.*") == 1 for group in found)
 
 
 def test_what_is_told_of_one_message_is_about_one_that_there_is() -> None:
