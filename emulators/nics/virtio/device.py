@@ -112,7 +112,12 @@ class VirtioNet:
     @property
     def working(self) -> bool:
         """The driver is ready, and the device has not met what it cannot go on from."""
-        return self.status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK
+        return self.driver_ready and not self.is_broken
+
+    @property
+    def driver_ready(self) -> bool:
+        """The driver said DRIVER_OK."""
+        return bool(self.status & DRIVER_OK)
 
     def status_written(self, front: Front, status: int) -> None:
         """The driver wrote the device status: 0 is a reset, other values say how far it is. ``NEEDS_RESET`` is not its own."""
@@ -210,11 +215,13 @@ class VirtioNet:
                 self.broken(number, error)
 
     def start(self) -> None:
-        """The driver is ready: all queues that it has set up work."""
+        """The driver is ready: all queues that it has set up work, unless something broke or one of them cannot."""
         for number in sorted(self.layouts):
-            self._open(number)
-        self.pool.takes = takes(self.offloads)
-        self.pool.receive_enable = True
+            if self.working:
+                self._open(number)
+        if self.working:
+            self.pool.takes = takes(self.offloads)
+            self.pool.receive_enable = True
 
     def stop(self) -> None:
         """No queue works; what the driver said of them stays."""
@@ -354,8 +361,9 @@ class VirtioNet:
         self._configuration_changed(told=Feature.STATUS in self.features)
 
     def broken(self, queue: int, error: QueueError) -> None:
-        """A queue broke a rule: all stop. A modern driver is told that the device needs a reset."""
+        """A queue broke a rule: all stop until a reset. A modern driver is told that the device needs one."""
         self.host.diagnose(error.kind, queue=queue, **{k: v for k, v in error.detail.items() if k != "queue"})
+        self.is_broken = True
         self.stop()
         if self.front.modern and not self.status & NEEDS_RESET:
             self._set_status(self.status | NEEDS_RESET)
@@ -418,6 +426,8 @@ class VirtioNet:
         """As if no driver had been there."""
         properties = self.properties
         self.status = self.causes = 0
+        self.is_broken = False
+        """Since a queue broke a rule, until a reset; a legacy driver cannot read it (QEMU's ``vdev->broken``)."""
         self.features = self.offloads = Feature(0)
         self.front = self.fronts[0]
         self.layouts.clear()

@@ -2,7 +2,7 @@
 
 In here: what a write to one of them means, and how the file looks while MSI-X is off. A queue has one size, which the device
 says, and one address, in pages. Nothing can be refused: what was accepted without having been offered is diagnosed and
-disregarded. There is no DEVICE_NEEDS_RESET either; a queue that breaks stands still.
+disregarded. There is no DEVICE_NEEDS_RESET either; a device whose queue breaks stands still until a reset.
 
 Sources: VIRTIO 1.3, 4.1.4.10 and 4.1.5.1.3.1; QEMU hw/virtio/virtio-pci.c ``virtio_ioport_write``, ``virtio_pci_config_read``.
 """
@@ -101,7 +101,7 @@ class Legacy(Front):
     # -- what the driver writes
 
     def _features_written(self, path: Path, old: int, new: int, size: int, cause: Cause) -> None:
-        if self.device.working:  # the register holds what is written, its queues work by what was negotiated
+        if self.device.driver_ready:  # the register holds what is written, its queues work by what was negotiated
             self.device.host.diagnose("features-after-driver-ok", features=new)
             return
         if new & ~self.offered:

@@ -32,6 +32,7 @@ def save(device: VirtioNet) -> dict[str, object]:
         "banks": [front.bank.save() for front in device.fronts],
         "front": device.fronts.index(device.front),
         "status": device.status,
+        "broken": device.is_broken,
         "causes": device.causes,
         "features": int(device.features),
         "offloads": int(device.offloads),
@@ -49,11 +50,14 @@ def save(device: VirtioNet) -> dict[str, object]:
 
 def load(device: VirtioNet, state: Mapping[str, Any]) -> None:
     """See ``VirtioNet.load``. Raises KeyError, TypeError, ValueError, AttributeError, IndexError or ``StateError``."""
+    from emulators.nics.virtio.device import NEEDS_RESET
+
     device.stop()
     for front, image in zip(device.fronts, state["banks"], strict=True):
         front.bank.load(image)
     device.front = device.fronts[int(state["front"])]
     device.status, device.causes, device.generation = int(state["status"]), int(state["causes"]), int(state["generation"])
+    device.is_broken = bool(state.get("broken", device.status & NEEDS_RESET))  # images of before have the bit alone
     device.features, device.offloads = Feature(int(state["features"])), Feature(int(state["offloads"]))
     device.configuration = Configuration.loaded(state["configuration"])
     device.filters.mtu = device.mtu_negotiated

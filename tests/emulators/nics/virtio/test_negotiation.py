@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from regmodel.errors import UsageError
@@ -326,6 +328,47 @@ def test_a_broken_legacy_device_stands_still() -> None:
         nic.settle()
         assert sum(nic.diagnoses.values()) == 1 and nic.model.engines == {}
         assert driver.status == ACKNOWLEDGE | DRIVER | DRIVER_OK, "there was no such bit then"
+        for move in ("queue", "status", "saved"):
+            if move == "queue":
+                nic.write("queue_sel", 1)
+                page = nic.read("queue_pfn")
+                nic.write("queue_pfn", 0)
+                nic.write("queue_pfn", page)
+            elif move == "status":
+                driver.status = ACKNOWLEDGE | DRIVER
+                driver.status = ACKNOWLEDGE | DRIVER | DRIVER_OK
+            else:
+                nic.model.load(json.loads(json.dumps(nic.model.save())))
+            driver.notify(1)
+            nic.settle()
+            assert nic.model.engines == {} and not nic.model.pool.receive_enable, f"only a reset ends it, not {move}"
+        assert sum(nic.diagnoses.values()) == 1
+        driver.start(Feature(0))
+        assert set(nic.model.engines) == {0, 1}
+
+
+def test_an_image_from_before_a_break_was_saved_apart() -> None:
+    with nics(MODERN, 1) as (nic,):
+        driver = Driver(nic)
+        driver.start(V1)
+        before = nic.model.save()
+        nic.alone.card.control(["nic", "0", "needs-reset"])
+        for image, working in ((nic.model.save(), False), (before, True)):
+            assert image.pop("broken") is not working
+            nic.model.load(image)
+            assert nic.model.working is working and set(nic.model.engines) == ({0, 1} if working else set())
+
+
+def test_a_queue_that_cannot_be_opened_stops_those_after_it() -> None:
+    with nics(MODERN, 1) as (nic,):
+        driver = Driver(nic)
+        assert driver.accept(V1)
+        driver.enable(0)
+        driver.enable(1)
+        nic.model.layouts[0] = nic.model.layouts[0]._replace(desc=1)
+        driver.status = driver.status | DRIVER_OK
+        assert driver.status & NEEDS_RESET and nic.diagnoses == {"queue-misaligned": 1}
+        assert nic.model.engines == {} and not nic.model.pool.receive_enable
 
 
 def test_one_queue_is_reset_and_set_up_again() -> None:
