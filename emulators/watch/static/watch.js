@@ -2,14 +2,15 @@
 // Values of registers are BigInt: they have up to 64 bits, and a number has 53.
 
 const $ = (id) => document.getElementById(id);
-const KEPT = 2000; // lines of the log that are kept
+const KEPT = 2000; // lines of the log that are kept, and of the messages of each kind
 const SHOWN = 300; // and drawn
 const hex = (value, size) => "0x" + value.toString(16).padStart(2 * size, "0");
 
 let described = {}, current = "", live = true, stream = null;
 let first = null; // time zero
 const values = {}, touched = {}, inMemory = {}, rows = {};
-const log = [], messages = [];
+const log = [], messages = {}; // messages are by kind: many of one kind push out no other
+let arrived = 0;
 let stale = { registers: true, log: true, messages: true };
 
 function text(tag, content, className) {
@@ -141,32 +142,45 @@ function ringOf(name, head, waiting, count) {
 
 function lineOf(entry) {
   const item = document.createElement("li");
-  if (entry.kind === "diagnose") item.className = "diagnose";
+  if (["diagnose", "lost"].includes(entry.kind)) item.className = "diagnose";
   const when = text("time", ((entry.t - first) / 1e9).toFixed(6).padStart(11));
   item.append(when, ` ${entry.function} ${entry.text}`);
   return item;
 }
 
-function drawLines(id, entries, words) {
+function newest(entries, words) {
   const wanted = words.toLowerCase().split(" ").filter(Boolean);
-  const shown = [];
-  for (let i = entries.length - 1; i >= 0 && shown.length < SHOWN; i--) {
+  const found = [];
+  for (let i = entries.length - 1; i >= 0 && found.length < SHOWN; i--) {
     const line = `${entries[i].function} ${entries[i].text}`.toLowerCase();
-    if (wanted.every((word) => line.includes(word))) shown.push(lineOf(entries[i]));
+    if (wanted.every((word) => line.includes(word))) found.push(entries[i]);
   }
-  $(id).replaceChildren(...shown);
+  return found;
+}
+
+function drawLog() {
+  $("log").replaceChildren(...newest(log, $("filter").value).map(lineOf));
+}
+
+function drawMessages() {
+  const words = $("filter-messages").value;
+  const found = Object.values(messages).flatMap((entries) => newest(entries, words));
+  $("messages").replaceChildren(...found.sort((a, b) => b.number - a.number).map(lineOf));
 }
 
 function keep(list, more) {
-  list.push(...more);
+  for (const entry of more) list.push(entry);
   if (live && list.length > KEPT) list.splice(0, list.length - KEPT);
 }
 
 // -- updates
 
 function take(update) {
-  first ??= Math.min(...[...update.log, ...update.messages].map((entry) => entry.t));
-  if (!Number.isFinite(first)) first = null;
+  if (first === null) {
+    for (const entries of [update.log, update.messages]) {
+      for (const entry of entries) first = Math.min(first ?? entry.t, entry.t);
+    }
+  }
   for (const [name, changes] of Object.entries(update.values)) {
     const initial = !Object.keys(values[name]).length;
     for (const [path, value] of Object.entries(changes)) values[name][path] = BigInt(value);
@@ -178,7 +192,10 @@ function take(update) {
   }
   Object.assign(inMemory, update.rings);
   keep(log, update.log);
-  keep(messages, update.messages);
+  for (const entry of update.messages) {
+    entry.number = arrived++;
+    keep((messages[entry.kind] ??= []), [entry]);
+  }
   stale.log ||= update.log.length > 0;
   stale.messages ||= update.messages.length > 0;
   document.body.dataset.updates = String(1 + Number(document.body.dataset.updates ?? 0));
@@ -188,8 +205,8 @@ function take(update) {
 function draw() {
   drawRings();
   if (stale.registers) drawTouched();
-  if (stale.log && !$("hold").checked) drawLines("log", log, $("filter").value);
-  if (stale.messages) drawLines("messages", messages, "");
+  if (stale.log && !$("hold").checked) drawLog();
+  if (stale.messages) drawMessages();
   stale = { registers: false, log: stale.log && $("hold").checked, messages: false };
 }
 
@@ -228,7 +245,8 @@ async function start() {
   }
   choose(Object.keys(described)[0]);
   for (const id of ["find", "touched"]) $(id).addEventListener("input", filterRegisters);
-  $("filter").addEventListener("input", () => drawLines("log", log, $("filter").value));
+  $("filter").addEventListener("input", drawLog);
+  $("filter-messages").addEventListener("input", drawMessages);
   $("hold").addEventListener("input", () => { stale.log = true; draw(); });
   $("packets").addEventListener("input", listen);
   listen();

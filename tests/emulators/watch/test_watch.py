@@ -24,6 +24,7 @@ from drivers.pmd.session import Options, Session
 from drivers.transports.capabilities import COMMAND, MEMORY_SPACE
 from drivers.transports.opening import open_transport
 from emulators.process import ServerProcess
+from emulators.watch import sources
 from emulators.watch.http import WatchServer
 from emulators.watch.sources import open_source
 from regmodel.catalogue import find
@@ -194,6 +195,49 @@ def test_a_trace_shows_what_was_last_seen(server: ServerProcess, browser: Browse
         seen = shown(page)
         assert {"ctrl", "status", "config.command"} <= seen.keys() and seen.items() <= held.items()
         page.wait_for_selector("#state:text-is('a saved trace')")
+
+
+def trace_of(room: Path, *events: dict[str, Any]) -> Path:
+    """A saved trace of one igbvf."""
+    saved = room / "made.jsonl"
+    head = {"hello": {"functions": [{"name": "vf0", "device": "igbvf"}]}}
+    saved.write_text("".join(json.dumps(line) + "\n" for line in (head, *events)))
+    return saved
+
+
+def test_a_long_trace_is_taken_in(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, even: a browser calls no function with as many arguments."""
+    monkeypatch.setattr(sources, "PIECE", 1 << 20)
+    about = {"event": "access", "function": "vf0", "bar": 0, "op": "write", "path": "ctrl", "offset": 0, "size": 4}
+    saved = trace_of(tmp_path, *({**about, "t": 5 + n, "value": n & 1} for n in range(130_001)))
+    with contextmanager(serving)(saved) as page_server:
+        page = browser.new_page()
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(page_server.url)
+        page.wait_for_selector("#state:text-is('a saved trace')", timeout=60_000)
+        page.wait_for_selector("#log li >> nth=299")
+        assert page.locator("#log li").count() == 300
+        assert page.inner_text("#log li >> nth=0").split()[:4] == ["0.000130", "vf0", "W", "ctrl"]
+        assert wrong == []
+
+
+def test_many_of_one_kind_push_out_no_other(browser: Browser, tmp_path: Path) -> None:
+    about = {"t": 5, "function": "vf0"}
+    many = [{**about, "event": "dma", "op": "read", "iova": n, "size": 4} for n in range(4000)]
+    first = {**about, "event": "mailbox", "sender": "VF", "words": [1] + 15 * [0]}
+    saved = trace_of(tmp_path, first, *many[:2000], {"event": "lost", "count": 5}, *many[2000:])
+    for page_server in serving(saved):
+        page = browser.new_page()
+        page.goto(page_server.url)
+        page.wait_for_selector("#state:text-is('a saved trace')")
+        page.wait_for_selector("#messages li:has-text('DMA read 0xf9f ')")
+        lines = page.locator("#messages li").all_inner_texts()
+        assert len(lines) == 302 and all("DMA" in line for line in lines[:300])
+        assert lines[300].endswith("5 events lost: this reader is too slow") and "VF->PF reset" in lines[301]
+        page.fill("#filter-messages", "vf->pf")
+        assert page.locator("#messages li").all_inner_texts() == [lines[301]]
+        assert page.locator("#log li").all_inner_texts() == [lines[300]]
 
 
 def until_saved(tracer: subprocess.Popen[bytes], saved: Path, text: str) -> None:
