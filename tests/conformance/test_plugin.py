@@ -35,6 +35,13 @@ bar.entries = {**bar.entries, "srrctl": entry}
 DEVICE = replace(IGBVF, name="mine", bars={**IGBVF.bars, 0: bar}, model="wrong:card")
 """
 
+TWICE = """
+from regmodel.access import RW
+from regmodel.registers import Bar, Reg32
+
+DEVICE = Bar("bar0", 0x10, "a" / Reg32(0, RW), "b" / Reg32(0, RW))
+"""
+
 
 def outcome(folder: Path, *words: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words]
@@ -135,6 +142,23 @@ def test_bad_words_get_one_line(folder: Path, words: tuple[str, ...], line: str)
     status, said = outcome(folder, *words)
     [told] = [text for text in said.splitlines() if text.startswith(("ERROR", "E  "))]
     assert status == 4 and told.startswith(f"ERROR: {line}") and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "before"),
+    [
+        (("regmodel.cli", "conform", "twice.py:DEVICE", "--json", "report"), 2, "regmodel: "),
+        (("pytest", "-q", "-p", "no:cacheprovider", "--regmodel-device", "twice.py:DEVICE"), 4, "ERROR: "),
+    ],
+    ids=["conform", "pytest"],
+)
+def test_a_description_that_contradicts_itself(folder: Path, command: tuple[str, ...], status: int, before: str) -> None:
+    """Before any run: one line, no report, and the status of wrong usage."""
+    (folder / "twice.py").write_text(TWICE)
+    done = subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, timeout=100)
+    [told] = [line for line in (done.stdout + done.stderr).splitlines() if line and "no tests ran" not in line]
+    assert done.returncode == status and told.startswith(f"{before}twice.py cannot be loaded: DescriptionError: ")
+    assert told.endswith("[entry-overlap]") and not (folder / "report").exists()
 
 
 def test_a_device_that_is_not_there(folder: Path) -> None:
