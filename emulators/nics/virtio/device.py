@@ -152,6 +152,9 @@ class VirtioNet:
         accepted = front.accepted()
         if excess := accepted & ~front.offered:
             self.host.diagnose("feature-not-offered", features=int(excess))
+        elif front.beyond:
+            word, features = next(iter(front.beyond.items()))
+            self.host.diagnose("feature-not-offered", features=features, word=word)
         elif Feature.VERSION_1 not in accepted:
             self.host.diagnose("features-without-version-1", features=int(accepted))
         elif lacking := without_basis(accepted):

@@ -57,6 +57,8 @@ class Front(ABC):
 
     def __init__(self, device: VirtioNet) -> None:
         self.device = device
+        self.beyond: dict[int, int] = {}
+        """What the driver accepted of words after the second, by their number; nothing of those is ever offered."""
 
     @abstractmethod
     def accepted(self) -> Feature:

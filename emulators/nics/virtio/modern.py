@@ -6,6 +6,7 @@ In here: what a write to one of their registers means. Sources: VIRTIO 1.3, 4.1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emulators.nics.virtio.front import Configuration, Front, by_queue
@@ -21,6 +22,30 @@ if TYPE_CHECKING:
 
 WIDTHS = (1, 2, 4)
 """Octets of an access through the window (VIRTIO 1.3, 4.1.4.9)."""
+WORDS = 2
+"""Of 32 feature bits."""
+MOST_BEYOND = 8
+"""Feature words after those that are kept: one is enough to refuse them all."""
+
+
+class CommonBank(Bank):
+    """A bank that keeps in ``beyond`` what is not 0 of the feature words that there are no features for: by selection.
+
+    A driver may say that it wants none of those (Linux has 128 bits of them); one that wants any gets no FEATURES_OK.
+    """
+
+    def __init__(self, *, now: Callable[[], int]) -> None:
+        super().__init__(BAR4, now=now)
+        self.beyond: dict[int, int] = {}
+        self._word = BAR4.entries["driver_feature"].offsets[0]
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        if offset == self._word and size == 4 and (select := self["driver_feature_select"].value) >= WORDS:
+            if not value:
+                self.beyond.pop(select, None)
+            elif len(self.beyond) < MOST_BEYOND or select in self.beyond:
+                self.beyond[select] = value
+        super().write(offset, size, value)
 
 
 class Modern(Front):
@@ -31,7 +56,8 @@ class Modern(Front):
     def __init__(self, device: VirtioNet, offered: Feature) -> None:
         super().__init__(device)
         self.offered = offered
-        self.bank = bank = Bank(BAR4, now=device.host.clock.now)
+        self.bank = bank = CommonBank(now=device.host.clock.now)
+        self.beyond = bank.beyond
         self._accepted = by_queue(bank, "driver_feature")
         self._vectors = by_queue(bank, "queue_msix_vector")
         self._status, self._config_vector = bank["device_status"], bank["config_msix_vector"]
@@ -54,6 +80,7 @@ class Modern(Front):
     def reset(self, cause: ResetCause) -> None:
         bank, count = self.bank, self.device.queues
         bank.reset(cause)
+        self.beyond.clear()
         by_queue(bank, "device_feature")[:] = [self.offered & 0xFFFFFFFF, self.offered >> 32]
         bank["num_queues"].value = count
         for n in range(QUEUES):

@@ -30,6 +30,7 @@ def save(device: VirtioNet) -> dict[str, object]:
         "version": VERSION,
         "device": device.device.name,
         "banks": [front.bank.save() for front in device.fronts],
+        "beyond": [list(front.beyond.items()) for front in device.fronts],
         "front": device.fronts.index(device.front),
         "status": device.status,
         "broken": device.is_broken,
@@ -55,6 +56,9 @@ def load(device: VirtioNet, state: Mapping[str, Any]) -> None:
     device.stop()
     for front, image in zip(device.fronts, state["banks"], strict=True):
         front.bank.load(image)
+        front.beyond.clear()
+    for front, words in zip(device.fronts, state.get("beyond", ()), strict=False):  # images of before have none
+        front.beyond.update((int(word), int(features)) for word, features in words)
     device.front = device.fronts[int(state["front"])]
     device.status, device.causes, device.generation = int(state["status"]), int(state["causes"]), int(state["generation"])
     device.is_broken = bool(state.get("broken", device.status & NEEDS_RESET))  # images of before have the bit alone

@@ -115,6 +115,29 @@ def test_features_that_are_refused(features: Feature, kind: str) -> None:
         assert driver.status == ACKNOWLEDGE | DRIVER | FEATURES_OK
 
 
+@pytest.mark.parametrize("word", [2, 3, 4, 0xFFFFFFFF])
+def test_features_of_words_that_there_are_not(word: int) -> None:
+    """Zeros are as good as nothing (Linux writes words 2 and 3); anything else was not offered."""
+    with nics(MODERN, 1) as (nic,):
+        driver = Driver(nic)
+        for value in (1, 0):
+            driver.status = 0
+            driver.status = ACKNOWLEDGE | DRIVER
+            for n, features in ((1, V1 >> 32), (word, 0), (word, value)):
+                nic.write("driver_feature_select", n)
+                nic.write("driver_feature", features)
+            nic.model.load(json.loads(json.dumps(nic.model.save())))
+            driver.status = ACKNOWLEDGE | DRIVER | FEATURES_OK
+            assert bool(driver.status & FEATURES_OK) == (not value)
+            assert nic.diagnoses == {"feature-not-offered": 1}
+        driver.status = 0
+        for n in range(2, 100):
+            nic.write("driver_feature_select", n)
+            nic.write("driver_feature", 1)
+        assert len(nic.model.fronts[0].beyond) == 8
+        assert driver.accept(V1), "a reset forgets them"
+
+
 def test_a_legacy_driver_is_not_refused() -> None:
     """It cannot be told: what was not offered is disregarded."""
     with nics(LEGACY, 1) as (nic,):
