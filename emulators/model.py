@@ -62,6 +62,15 @@ class Movable(Protocol):
         """As ``save``, without what is in memory that guests map: that is handed over itself."""
 
 
+@runtime_checkable
+class Staying(Protocol):
+    """A model that cannot be handed over to another process."""
+
+    @property
+    def stays(self) -> str:
+        """Why, and what to do instead: what follows the name of the function."""
+
+
 class RingState(NamedTuple):
     """A ring as it stands: ``waiting`` entries of ``size``, from ``head`` on, are the device's."""
 

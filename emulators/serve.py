@@ -26,7 +26,7 @@ from emulators.control.protocol import EventKind
 from emulators.control.server import ControlServer, Emit
 from emulators.handover import Giving
 from emulators.loop import Loop
-from emulators.model import Card, Ringed, Slot
+from emulators.model import Card, Ringed, Slot, Staying
 from emulators.pci.function import PciFunction
 from emulators.plugging import attach, detach, plug
 from emulators.vfio_user.memory import Files
@@ -206,6 +206,9 @@ class Running:
         """Hand everything over to the process that listens at ``path``, and stop serving. Raises ``UsageError``."""
         if self._giving is not None:
             raise UsageError("this server is being handed over already")
+        for served in self.served:
+            if isinstance(served.function.model, Staying):
+                raise UsageError(f"{served.name} cannot be handed over: {served.function.model.stays}")
         self._giving = Giving(self, path, self._handed_over)
         self._giving.begin()
 

@@ -255,6 +255,19 @@ def test_other_devices_are_refused(devices: list[str], text: str) -> None:
             Side(Avp(transport, AVP))
 
 
+@pytest.mark.parametrize("name", ["ivshmem-plain", "ivshmem-doorbell", "ivshmem"])
+def test_shared_memory_and_peers_stay(name: str) -> None:
+    """One line, before the driver of another device has been asked; the new process makes nothing."""
+    with ServerProcess(["avp", name]) as old, VfioUser(str(old.sockets[0])) as transport:
+        side = Side(Avp(transport, AVP))
+        with pytest.raises(RegmodelError, match="ivshmem0 cannot be handed over: shared memory, ID and peers stay"):
+            ServerProcess(old.devices, arguments=["--take-over", str(old.control_path)]).start()
+        side.port.watch()
+        with old.control() as client:
+            assert client.ask("ctl", words=["card", "0", "nic", "0", "status"])["migration"]["status"] == "NONE"
+        assert old.alive and side.port.migrations == 0
+
+
 def test_a_new_process_that_has_gone(tmp_path: Path) -> None:
     """Nothing is let go: whoever is connected to the wire stays so."""
     wire = str(tmp_path / "wire")

@@ -35,6 +35,8 @@ class Ivshmem:
     ``rung`` counts doorbells that reached somebody, ``lost`` those that did not, ``interrupts`` those that came.
     """
 
+    stays = "shared memory, ID and peers stay with its process; stop its guest and start the server anew"
+
     def __init__(self, device: Device, host: Host, slot: IvshmemSlot) -> None:
         self._host, self._slot, self._client = host, slot, slot.client
         self._messages = device.msix_vectors > 0
