@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from regmodel.catalogue import Description, describe
 from regmodel.export import tree
 from regmodel.export.elaborate import elaborate
+from regmodel.export.omissions import Omissions, Reason
+from regmodel.export.svd import LEFT_OUT, access_of, words
 from regmodel.registers import Register
 
 SUFFIXES = {".rdl": "systemrdl", ".svd": "svd"}
@@ -23,6 +26,8 @@ class Side:
     places: Mapping[str, str] = field(default_factory=dict)
     registers_only: bool = False
     """Its format says nothing but registers, so nothing else can be compared with it."""
+    omissions: Omissions = field(default_factory=dict)
+    """What its format has no words for even of registers."""
 
     def place(self, path: str) -> str:
         """Of the thing itself, or of what it is in; "" where nothing is known."""
@@ -41,9 +46,10 @@ def load(name: str) -> Side:
     if path.suffix in SUFFIXES:
         from regmodel.importing import reader
 
-        return Side(name, reader(SUFFIXES[path.suffix])(path), {"": f"{name}:1"}, registers_only=True)
-    found = describe(name)
-    return Side(name, elaborate(found), _places(found))
+        found = reader(SUFFIXES[path.suffix])(path)
+        return Side(name, found, {"": f"{name}:1"}, registers_only=True, omissions=_omissions(SUFFIXES[path.suffix]))
+    described = describe(name)
+    return Side(name, elaborate(described), _places(described))
 
 
 def load_both(before: str, after: str) -> tuple[Side, Side]:
@@ -51,7 +57,43 @@ def load_both(before: str, after: str) -> tuple[Side, Side]:
     first, second = load(before), load(after)
     if not (first.registers_only or second.registers_only):
         return first, second
-    return replace(first, tree=_registers(first.tree)), replace(second, tree=_registers(second.tree))
+    for omissions in (first.omissions, second.omissions):
+        first, second = (replace(side, tree=_said(_registers(side.tree), omissions)) for side in (first, second))
+    return first, second
+
+
+def _omissions(name: str) -> Omissions:
+    """SVD places BARs one behind the other, so that none has a number."""
+    if name != "svd":
+        return {}
+    return {**LEFT_OUT, tree.Bar: {**LEFT_OUT[tree.Bar], "index": "peripherals have no number"}}
+
+
+N = TypeVar("N", bound=tree.Node)
+
+
+def _said(node: N, omissions: Omissions) -> N:
+    """``node`` as a format says it: what it has no words for is as if nobody had said it."""
+    update: dict[str, Any] = {}
+    for name, about in type(node).model_fields.items():
+        held, reason = getattr(node, name), omissions.get(type(node), {}).get(name, "")
+
+        def lost(value: Any, reason: Reason = reason) -> bool:
+            return bool(reason if isinstance(reason, str) else reason(node, value))
+
+        if held in (about.default, ()) or (about.is_required() and not isinstance(held, tuple | tree.Node)):
+            continue
+        if isinstance(held, tuple) and isinstance(held[0], tree.Node):
+            update[name] = tuple(_said(item, omissions) for item in held if not lost(item))
+        elif isinstance(held, dict):
+            update[name] = {key: value for key, value in held.items() if not lost(value)}
+        elif not lost(held):
+            update[name] = _said(held, omissions) if isinstance(held, tree.Node) else held
+        elif isinstance(held, tree.Access):
+            update[name] = access_of(words(held))
+        else:
+            update[name] = about.default
+    return node.model_copy(update=update)
 
 
 def _registers(found: tree.Description) -> tree.Description:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sarif_pydantic import Sarif
 
+from regmodel.catalogue import devices, find
 from regmodel.cli import main
 from regmodel.devices.igbvf import IGBVF
 from regmodel.export import backend
@@ -81,6 +82,48 @@ def test_revisions_as_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "bar0.ctrl  offset: 0x40, now 0x0" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", devices())
+def test_a_device_as_svd_is_the_same_device(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What SVD has no words for (aliases, hardware, windows, locks) is on neither side, whichever is the file."""
+    old = tmp_path / "old.svd"
+    old.write_text(next(iter(backend("svd")(find(name), None).values())))
+    for sides in ([str(old), name], [name, str(old)], [str(old), str(old)]):
+        assert run(*sides, "--exit-code") == 0
+        assert capsys.readouterr().out == f"{sides[0]} -> {sides[1]}: no difference\n"
+
+
+SVD = [
+    ("<addressOffset>0x0</addressOffset>", "<addressOffset>0x4000</addressOffset>", "bar0.ctrl  offset: 0x4000, now 0x0"),
+    ("<resetValue>0x80081</resetValue>", "<resetValue>0x1</resetValue>", "bar0.status  resets: power-on 0x1, now power-on 0x8"),
+    ("<dim>0x3</dim>", "<dim>0x2</dim>", "array: 2, every "),
+    ("<dimIncrement>0x4</dimIncrement>", "<dimIncrement>0x8</dimIncrement>", "array: 3, every 0x8 bytes, now 3, every 0x4"),
+    ("<size>32</size>\n     <resetValue>0x40<", "<size>16</size>\n     <resetValue>0x40<", "v2pmailbox  width: 16, now 32"),
+    ("<access>write-only</access>", "<access>read-only</access>", "bar0.ctrl.rst  access: "),
+    ("<bitWidth>1</bitWidth>", "<bitWidth>2</bitWidth>", "bar0.ctrl.rst  width: 2, now 1"),
+    ("<name>rst</name>", "<name>reset</name>", "bar0.ctrl.reset  is called rst now"),
+]
+
+
+@pytest.mark.parametrize(("text", "other", "says"), SVD)
+def test_what_svd_says_is_compared(
+    text: str, other: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the first of each kind in the file changed."""
+    old = tmp_path / "old.svd"
+    whole = next(iter(backend("svd")(IGBVF, None).values()))
+    assert text in whole
+    old.write_text(whole.replace(text, other, 1))
+    assert run(str(old), "igbvf", "--exit-code") == 1
+    assert says in capsys.readouterr().out
+
+
+def test_an_old_svd_of_another_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = tmp_path / "old.svd"
+    old.write_text(next(iter(backend("svd")(IGBVF, None).values())))
+    assert run(str(old), "igbvf-i350", "--least", "breaking") == 0
+    assert capsys.readouterr().out.startswith(f"{old} -> igbvf-i350: 22 breaking\n")
+
+
 def test_exit_code() -> None:
     assert run("igbvf", "igbvf", "--exit-code") == 0
     assert run("igbvf", "igbvf-i350") == 0
@@ -93,6 +136,7 @@ def test_exit_code() -> None:
         (["igbvf", "igbfv"], 2, "unknown device 'igbfv'; "),
         (["igbvf", "no.json"], 2, "cannot read no.json: No such file"),
         (["igbvf", "no.rdl"], 2, "cannot read no.rdl: no such file"),
+        (["latin.rdl", "igbvf"], 1, "latin.rdl:1: byte 0xe9 is no UTF-8; "),
         (["igbvf", "igbvf", "--format", "html"], 2, "unknown format 'html'; known: text, markdown, json, sarif"),
         (["igbvf", "igbvf", "--least", "bad"], 2, "unknown severity 'bad'; known: documentation, behaviour, breaking"),
         (["igbvf", "igbvf", "-o", "/proc/no"], 2, "cannot write /proc/no: "),
@@ -107,6 +151,7 @@ def test_one_line_says_what_is_wrong(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("latin.rdl").write_bytes(b"// \xe9")
     assert run(*words) == status
     said = capsys.readouterr()
     assert said.err.startswith(f"regmodel: {says}") and said.err.count("\n") == 1 and said.out == ""
