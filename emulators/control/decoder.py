@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from construct import ConstructError
+
 from regmodel.catalogue import Device, Mailbox, Message
 from regmodel.registers import Bar, Register
 
@@ -52,7 +54,9 @@ class Decoder:
             self.start = int(event["t"])
         seconds = (int(event["t"]) - self.start) / 1e9
         where = event.get("function") or event.get("port", "")
-        return f"{seconds:14.6f} {where:<10} {getattr(self, '_' + event['event'])(event)}"
+        tell = getattr(self, f"_{event['event']}", None)
+        said = tell(event) if tell is not None else f"{event['event']}: an event of a newer server"
+        return f"{seconds:14.6f} {where:<10} {said}"
 
     def _access(self, event: Event) -> str:
         arrow = "R" if event["op"] == "read" else "W"
@@ -86,10 +90,13 @@ class Decoder:
         """A mailbox message by name and members; words that no schema explains as numbers."""
         known = self._find(function, sender, words)
         if known is None:
-            return " ".join(f"{word:08x}" for word in words)
+            return _numbers(words)
         box, found = known
         data = struct.pack(f"<{len(words)}I", *words).ljust(4 * box.words, b"\0")
-        parsed = found.schema.parse(data)
+        try:
+            parsed = found.schema.parse(data)
+        except ConstructError:  # no such message after all
+            return _numbers(words)
         shown = {name: value for name, value in parsed.get("header", {}).items() if name not in _WHICH}
         return f"{found.name}  {members_of({**shown, **{k: v for k, v in parsed.items() if k != 'header'}})}".rstrip()
 
@@ -103,7 +110,10 @@ class Decoder:
         data = bytes.fromhex(event["data"])
         if schema is None or schema.sizeof() != len(data):
             return f"{where}  {event['data']}"
-        return f"{where}  {members_of(schema.parse(data))}".rstrip()
+        try:
+            return f"{where}  {members_of(schema.parse(data))}".rstrip()
+        except ConstructError:  # a driver may write anything
+            return f"{where}  {event['data']}"
 
     def _irq(self, event: Event) -> str:
         return f"interrupt {event['irq']} {event['vector']}"
@@ -120,6 +130,10 @@ class Decoder:
         detail = event["detail"]
         text = " ".join(f"{k}={v}" for k, v in detail.items()) if isinstance(detail, dict) else str(detail)
         return f"DEVICE ERROR {event['kind']} {text}".rstrip()
+
+
+def _numbers(words: Iterable[int]) -> str:
+    return " ".join(f"{word:08x}" for word in words)
 
 
 def fields_of(bar: Bar, path: str, value: int) -> str:

@@ -184,6 +184,14 @@ def test_a_line_of_text_has_its_fields(run: tuple[str, Any, list[Event]]) -> Non
     assert sum(f" {sent.ring} #" in line and wanted in line for line in lines) == 2, lines
 
 
+def test_what_a_description_cannot_read_is_told_as_it_is() -> None:
+    """A driver may write anything into a ring; a newer server may have more kinds of events."""
+    decoder, garbage = Decoder({"nic0": find("avp")}), "ee" * find("avp").schemas["change_mtu"].sizeof()
+    event = {"t": 0, "event": "descriptor", "function": "nic0", "ring": "req", "index": 1, "op": "read", "name": "change_mtu"}
+    assert decoder.text({**event, "data": garbage}).endswith(f"req #1 read change_mtu  {garbage}")
+    assert decoder.text({"t": 0, "event": "thunder", "function": "nic0"}).endswith("thunder: an event of a newer server")
+
+
 def test_from_a_server_to_tshark_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Descriptors are in a trace that is saved without a word about them."""
     path, count = tmp_path / "t.jsonl", 80
