@@ -95,7 +95,7 @@ class Tables:
 
     @classmethod
     def read(cls, transport: Transport) -> Tables:
-        """Raises ``UnsupportedReply`` for magic numbers and versions that this driver does not know."""
+        """Raises ``UnsupportedReply`` for magic numbers and versions that this driver does not know, and for what cannot be."""
         info = _table(transport, DEVICE_BAR, 0, _INFO.size)
         head = _table(transport, MEMMAP_BAR, 0, _MAP.leaf("maps[0].addr").offset)
         magic, version, count = (member(_MAP, head, name) for name in ("magic", "version", "nb_maps"))
@@ -103,6 +103,8 @@ class Tables:
             text = f"BAR {MEMMAP_BAR} is no memory map of version {MEMMAP_VERSION}"
             raise UnsupportedReply(f"{transport.name}: {text}: magic {magic:#x}, version {version}, {count} regions")
         _check(transport, member(_INFO, info, "magic"), member(_INFO, info, "version"))
+        if not member(_INFO, info, "mbuf_size"):
+            raise UnsupportedReply(f"{transport.name}: BAR {DEVICE_BAR} says that a buffer of the host holds 0 octets")
         mac = _INFO.leaf("ethaddr")
         names = [leaf.path for leaf in _INFO.leaves if not leaf.is_bytes and "[" not in leaf.path]
         simple = {name: member(_INFO, info, name) for name in names}

@@ -24,6 +24,7 @@ def poke(bench: Bench, bar: int, at: int, value: int, size: int = 4) -> None:
         (4, 32, 1 << 30, "more than BAR 2 shows"),
         (5, 0, 0, "no device information"),
         (5, 4, 0x00010300, "version 1.3.0 and this driver of 1.2.13"),
+        (5, 352, 0, "a buffer of the host holds 0 octets"),
         (5, 108, 0x7F, "where the host says that its request queue is"),
     ],
 )
