@@ -18,11 +18,11 @@ from typing import Any
 from construct import Construct
 
 from regmodel.access import declaring_line
-from regmodel.conduct import Conduct
+from regmodel.conduct import WHOLE, Conduct, base_of, knows
 from regmodel.errors import DescriptionError, UsageError
 from regmodel.handshakes import Handshake
 from regmodel.keys import Keys
-from regmodel.registers import Bar
+from regmodel.registers import Bar, Entry
 from regmodel.sources import Source
 
 GROUP = "regmodel.devices"
@@ -116,7 +116,7 @@ class Description:
     """What is known of a device's interface, whole or a fragment of it, behind whatever front end: it can be shown and
     decoded. Nothing in here says that it is a PCI function or that something behaves like it: ``Device`` does.
 
-    Raises ``DescriptionError``: ``schema-duplicate``, ``place-unknown``, ``handshake-unknown``.
+    Raises ``DescriptionError``: ``schema-duplicate``, ``place-unknown``, ``handshake-unknown``, ``conduct-unknown``.
     """
 
     name: str
@@ -152,6 +152,26 @@ class Description:
             for missing in sorted(handshake.named() - known - seen.keys()):
                 text = f"handshake {handshake.name!r} names {missing}, which is no register, descriptor or message"
                 raise DescriptionError("handshake-unknown", f"{self.name}.{missing}", where, text)
+        for listed, name, line in self.conduct.named():
+            whole = listed not in WHOLE or name == base_of(name)
+            if not (whole and any(knows(entries, name) for entries in self._files())):
+                text = f"named in {listed}, but neither a BAR nor configuration space has it{self._near(name, listed)}"
+                raise DescriptionError("conduct-unknown", f"{self.name}.{name}", line, text)
+
+    def _files(self) -> tuple[Mapping[str, Entry], ...]:
+        """The registers of each register file."""
+        return tuple(bar.entries for bar in self.bars.values())
+
+    def _near(self, name: str, listed: str) -> str:
+        """What may have been meant by a name in a list of the conduct."""
+        import difflib
+
+        every = {register: entry for entries in self._files() for register, entry in entries.items()}
+        known = [*every]
+        if listed not in WHOLE:
+            known += [f"{register}.{part}" for register, entry in every.items() for part in getattr(entry, "named", ())]
+        near = difflib.get_close_matches(name, known, n=1)
+        return f"; did you mean {near[0]}?" if near else ""
 
     def _named_schemas(self) -> Iterator[tuple[str, Construct]]:
         for ring in self.rings:
@@ -199,6 +219,9 @@ class Device(Description):
     """Stock drivers it was proven with: Linux modules and DPDK PMDs."""
     proven: tuple[str, ...] = ()
     """What else it was proven with, in words: where there is no driver, a device of somebody else, or sources."""
+
+    def _files(self) -> tuple[Mapping[str, Entry], ...]:
+        return (*super()._files(), self.config.entries)
 
 
 def devices() -> dict[str, Device]:

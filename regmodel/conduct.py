@@ -5,14 +5,15 @@ makes somebody else write to the memory beside it, or that a bit which hardware 
 That knowledge is data, stands beside the device's description (``Device.conduct``) and cites its source like everything
 else there. The conformance suite reads it; no behaviour and no test enters.
 
-Names are ``register``, ``register.field`` or ``register[0].field``.
+Names are ``register``, ``register.field`` or ``register[0].field``; each must be of a BAR, or of configuration space, of the
+device that the conduct is of. What only some devices of a family have belongs into the conduct of those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from construct import Construct
 
@@ -31,6 +32,11 @@ def _reasoned(what: str, why: str) -> None:
         raise DescriptionError("why-missing", what, declaring_line(), "tests would leave it out without a reason; say why")
 
 
+def _here() -> Any:
+    """The line that declares it, as ``file:line``; two that say the same are equal."""
+    return field(default_factory=declaring_line, kw_only=True, compare=False, repr=False)
+
+
 @dataclass(frozen=True)
 class Effect:
     """Writing a 1 to ``register.field`` makes the device do something that registers show.
@@ -45,6 +51,7 @@ class Effect:
     changes: tuple[str, ...] = ()
     seconds: float = 0.0
     sources: tuple[Source, ...] = ()
+    where: str = _here()
 
     def __post_init__(self) -> None:
         _reasoned(self.field, self.why)
@@ -56,6 +63,7 @@ class Held:
 
     field: str
     why: str
+    where: str = _here()
 
     def __post_init__(self) -> None:
         _reasoned(self.field, self.why)
@@ -68,6 +76,7 @@ class Same:
     registers: tuple[str, str]
     why: str
     sources: tuple[Source, ...] = ()
+    where: str = _here()
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ class Touched:
     why: str
     causes: tuple[ResetCause, ...]
     sources: tuple[Source, ...] = ()
+    where: str = _here()
 
     def __post_init__(self) -> None:
         _reasoned(self.field, self.why)
@@ -90,6 +100,7 @@ class Excluded:
     test: str
     register: str
     why: str
+    where: str = _here()
 
     def __post_init__(self) -> None:
         _reasoned(f"{self.register} ({self.test})", self.why)
@@ -358,13 +369,32 @@ class Conduct:
     interrupts: Interrupts | None = None
     talk: Talk | None = None
     traffic: tuple[Way, ...] = ()
+    where: str = _here()
+
+    def named(self) -> Iterator[tuple[str, str, str]]:
+        """What it names of the device: in which list, the name, and the line that does."""
+        for e in self.effects:
+            yield from (("effects", name, e.where) for name in (e.field, *e.changes))
+        yield from (("held", h.field, h.where) for h in self.held)
+        yield from (("same", name, s.where) for s in self.same for name in s.registers)
+        yield from (("touched", t.field, t.where) for t in self.touched)
+        yield from (("quiet", name, self.where) for name in self.quiet)
+        yield from (("free_running", name, self.where) for name in self.free_running)
+        yield from (("excluded", e.register, e.where) for e in self.excluded)
+
+
+WHOLE = frozenset({"same", "excluded"})
+"""Lists of whole registers and arrays: a field or an element of one says nothing there."""
 
 
 def knows(entries: Mapping[str, Entry], name: str) -> bool:
     """Whether a register file has what a name means: registers of several files may be called alike."""
-    register, _, part = name.partition(".")
-    entry = entries.get(register.partition("[")[0])
-    return entry is not None and (not part or part in getattr(entry, "named", ()))
+    register, dot, part = name.partition(".")
+    register, bracket, index = register.partition("[")
+    entry = entries.get(register)
+    if entry is None or (bracket and index not in {f"{i}]" for i in range(len(entry.offsets))}):
+        return False
+    return not dot or part in getattr(entry, "named", ())
 
 
 def base_of(name: str) -> str:

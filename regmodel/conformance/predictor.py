@@ -135,7 +135,7 @@ class File:
         """Of registers and fields."""
         found: set[Bit] = set()
         for name in names:
-            if isinstance(self.bar.entries.get(base_of(name)), Register):
+            if knows(self.bar.entries, name) and isinstance(self.bar.entries[base_of(name)], Register):
                 register, element, mask = find_field(self.bar.entries, name)
                 found |= {b for b in self._state_of(register) if mask >> b.number & 1 and element in (None, b.element)}
         return found

@@ -10,12 +10,13 @@ when the device does not come back from that, it is gone, and what is left is in
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from regmodel.catalogue import Description, Device
-from regmodel.conduct import Excluded, base_of
+from regmodel.catalogue import Description
+from regmodel.conduct import base_of
 from regmodel.conformance import (
     config,
     csr,
@@ -71,7 +72,9 @@ def judge(
     """Do ``tests``. ``told`` hears of each row as it is known.
 
     With ``needless``, what the description excludes is done as well, and remarked on where nothing is wrong with it.
+    Raises ``UsageError`` for an exclusion from a test that there is not.
     """
+    _check(device, tests)
     run = _Run(device, abilities, Report(device.name, target), told, clock)
     began = clock()
     for test in tests:
@@ -96,16 +99,12 @@ def unreached(device: Description, target: str, tests: Sequence[Test], why: str)
 
 
 def _needless(run: _Run, device: Description, tests: Sequence[Test]) -> Steps[None]:
-    """Each exclusion by itself, everything else as it is; one of a register or test that there is not excludes nothing.
+    """Each exclusion by itself, everything else as it is.
 
     Its tests are done whole: what they do to one register may show in another, and the first of a sweep does it to all.
     """
     wrong = _wrong(run.report)
     for excluded in device.conduct.excluded:
-        where = f"{excluded.test} on {excluded.register}"
-        if not _means_something(device, excluded):
-            run.report.remarks.append(f"needless exclusion: {where} is of nothing that there is ({excluded.why})")
-            continue
         rest = tuple(e for e in device.conduct.excluded if e is not excluded)
         bare = replace(device, conduct=replace(device.conduct, excluded=rest))
         trial = _Run(bare, run.bench.abilities, Report(device.name, run.report.target), None, run.clock)
@@ -114,6 +113,7 @@ def _needless(run: _Run, device: Description, tests: Sequence[Test]) -> Steps[No
                 yield from trial.do(test)
         compared = {base_of(row.register.partition(".")[2]) for row in trial.report.rows if row.outcome is Outcome.PASS}
         if excluded.register in compared and not trial.report.stopped and _wrong(trial.report) <= wrong:
+            where = f"{excluded.test} on {excluded.register}"
             run.report.remarks.append(f"needless exclusion: {where} passes without it ({excluded.why})")
 
 
@@ -122,10 +122,15 @@ def _wrong(report: Report) -> set[tuple[str, str]]:
     return {(row.test, row.register) for row in report.rows if row.outcome in (Outcome.FAIL, Outcome.INCOMPLETE)}
 
 
-def _means_something(device: Description, excluded: Excluded) -> bool:
-    bars = [*device.bars.values(), *([device.config] if isinstance(device, Device) else [])]
-    named = excluded.test == "*" or any(test.name == excluded.test for test in TESTS)
-    return named and any(excluded.register in bar.entries for bar in bars)
+def _check(device: Description, tests: Sequence[Test]) -> None:
+    """Refuse an exclusion from a test that there is not: what it is to keep from harm would be tested."""
+    known = {"*", *(test.name for test in (*TESTS, *tests))}
+    for excluded in device.conduct.excluded:
+        if excluded.test not in known:
+            near = difflib.get_close_matches(excluded.test, sorted(known), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            what = f"{excluded.where}: {device.name}.{excluded.register}"
+            raise UsageError(f"{what} is excluded from {excluded.test}, and there is no such test{hint}")
 
 
 class _Run:

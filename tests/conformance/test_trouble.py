@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,14 @@ import pytest
 
 from drivers.conformance import open_target
 from drivers.errors import DeviceTimeout
-from regmodel.access import RSVD, RW
+from regmodel.access import RO, RSVD, RW
 from regmodel.catalogue import Description, find
 from regmodel.conduct import Conduct, Effect, Excluded, Held, Touched
 from regmodel.conformance.accesses import Access, ConfigRead, Read, Reset, TargetGone, Write, run
 from regmodel.conformance.checks import Test
 from regmodel.conformance.outcomes import Outcome, Report
 from regmodel.conformance.suite import REGISTER_TESTS, TESTS, judge, select
-from regmodel.errors import DescriptionError
+from regmodel.errors import DescriptionError, UsageError
 from regmodel.registers import Bar, Reg32
 from tests.conformance.bare import ABILITIES, BareBanks
 
@@ -180,13 +181,16 @@ class TestExclusions:
         report = self.report(self.conduct(excluded=(Excluded("csr_rw", "a", "it bites"),)))
         assert report.remarks == ["needless exclusion: csr_rw on a passes without it (it bites)"]
 
-    def test_one_of_nothing_is_remarked_on(self) -> None:
-        """A name that is misspelt excludes nothing, and nobody would notice."""
-        report = self.report(self.conduct(excluded=(Excluded("csr_rw", "c", "it bites"), Excluded("csr_wr", "a", "it bites"))))
-        assert report.remarks == [
-            "needless exclusion: csr_rw on c is of nothing that there is (it bites)",
-            "needless exclusion: csr_wr on a is of nothing that there is (it bites)",
-        ]
+    def test_one_of_no_register_is_refused(self) -> None:
+        """A name that is misspelt would exclude nothing, and nobody would notice."""
+        with pytest.raises(DescriptionError, match=r"small\.c: named in excluded, but neither .* has it \[conduct-unknown\]"):
+            self.conduct(excluded=(Excluded("csr_rw", "c", "it bites"),))
+
+    def test_one_from_no_test_is_refused(self) -> None:
+        description = self.conduct(excluded=(Excluded("csr_wr", "a", "it bites"),))
+        said = "small.a is excluded from csr_wr, and there is no such test; did you mean csr_rw?"
+        with pytest.raises(UsageError, match=f"^{re.escape(__file__)}:[0-9]+: {re.escape(said)}$"):
+            self.report(description)
 
     @pytest.mark.parametrize("why", ["", " ", "\n"])
     def test_one_without_a_reason_is_none(self, why: str) -> None:
@@ -250,6 +254,19 @@ class TestExclusions:
         assert all(value & 0xF == 2 for value in written)
         skipped = next(row for row in report.rows if row.register == "bar0.b")
         assert skipped.outcome is Outcome.EXCLUDED and skipped.reason == "b.x: it would go off"
+
+
+@pytest.mark.parametrize(
+    ("conduct", "outcome"),
+    [(Conduct(quiet=("b.y",)), Outcome.PASS), (Conduct(quiet=("b.y",), free_running=("b.y",)), Outcome.EXCLUDED)],
+)
+def test_a_field_of_one_of_two_registers_that_are_called_alike(conduct: Conduct, outcome: Outcome) -> None:
+    """As ``status`` is, in a BAR and in configuration space, whose fields are others."""
+    bars = {0: SMALL.bars[0], 1: Bar("bar1", 8, "b" / Reg32(0, "y" / RO[31:0]))}
+    described = replace(SMALL, bars=bars, conduct=conduct)
+    report = run(judge(described, replace(ABILITIES, alone=False), tests=select(TESTS, ["csr_rw"])), BareBanks(described))
+    found = {row.register: row.outcome for row in report.rows}
+    assert found == {"bar0.a": Outcome.PASS, "bar0.b": Outcome.PASS, "bar1.b": outcome}
 
 
 def test_what_somebody_else_answers_never_passes() -> None:

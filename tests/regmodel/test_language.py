@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from construct import Array, Bytes, GreedyBytes, Int16ub, Int16ul, Int32ul, Stru
 import regmodel
 from regmodel.access import CONST, RC, RSVD, RW, RWO, W1C, Access, declaring_line
 from regmodel.bits import Bits, F
-from regmodel.catalogue import Description, Mailbox, Message, Ring
-from regmodel.conduct import Held
+from regmodel.catalogue import Description, Mailbox, Message, Ring, find
+from regmodel.conduct import Conduct, Effect, Excluded, Held, Same, Touched
+from regmodel.errors import DescriptionError
 from regmodel.function import ResetCause
 from regmodel.handshakes import Handshake, Step
 from regmodel.keys import DECIMAL, Key, Keys
@@ -369,6 +371,60 @@ def handshake_that_names_nothing() -> object:
     start = Handshake("start", "", ("driver", "device"), (Step("driver", "device", "go", ("x.go", "y")),))
     bars = {0: Bar("b", 16, "x" / Reg32(0, RW))}
     return Description(name="d", title="", doc="", bars=bars, handshakes=(start,))  # <-
+
+
+def _doing(conduct: Conduct) -> Description:
+    bars = {0: Bar("b", 16, "x" / Reg32(0, "go" / RW[0], RSVD[...]), "y" / Reg32(Each(4, 4, 2), RW))}
+    return Description(name="d", title="", doc="", bars=bars, conduct=conduct)
+
+
+@diagnoses("conduct-unknown", "d.x.og")
+def effect_of_no_field() -> object:
+    return _doing(Conduct(effects=(Effect("x.og", "it resets", ResetCause.SOFTWARE),)))  # <-
+
+
+@diagnoses("conduct-unknown", "d.z")
+def effect_on_no_register() -> object:
+    return _doing(Conduct(effects=(Effect("x.go", "it goes", changes=("y", "z")),)))  # <-
+
+
+@diagnoses("conduct-unknown", "d.x.og")
+def held_that_is_no_field() -> object:
+    return _doing(Conduct(held=(Held("x.og", "it would go"),)))  # <-
+
+
+@diagnoses("conduct-unknown", "d.z")
+def same_as_no_register() -> object:
+    return _doing(Conduct(same=(Same(("x", "z"), "they are"),)))  # <-
+
+
+@diagnoses("conduct-unknown", "d.y[2]")
+def touched_element_that_is_not_there() -> object:
+    return _doing(Conduct(touched=(Touched("y[2]", "the host does", (ResetCause.POWER_ON,)),)))  # <-
+
+
+@diagnoses("conduct-unknown", "d.z")
+def quiet_that_is_nothing() -> object:
+    return _doing(Conduct(quiet=("x", "x.go", "y[1]", "z")))  # <-
+
+
+@diagnoses("conduct-unknown", "d.x.og")
+def free_running_that_is_nothing() -> object:
+    return _doing(Conduct(free_running=("x.og",)))  # <-
+
+
+@diagnoses("conduct-unknown", "d.x.go")
+def excluded_field_of_a_register() -> object:
+    return _doing(Conduct(excluded=(Excluded("csr_rw", "x.go", "it would go"),)))  # <-
+
+
+def test_what_a_conduct_may_have_meant() -> None:
+    with pytest.raises(DescriptionError, match=r"d\.x\.og: named in held, but .* has it; did you mean x\.go\? \["):
+        _doing(Conduct(held=(Held("x.og", "it would go"),)))
+    with pytest.raises(DescriptionError, match=r"igbvf\.rxdctl\.enabel: .* did you mean rxdctl\.enable\?"):
+        replace(find("igbvf"), conduct=Conduct(held=(Held("rxdctl.enabel", "the queue would run"),)))
+    described = replace(find("igbvf"), conduct=Conduct(held=(Held("command.bus_master", "of configuration space"),)))
+    assert described.conduct.held
 
 
 @diagnoses("why-missing", "x.go")
