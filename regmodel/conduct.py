@@ -140,6 +140,14 @@ class Interrupts:
     routes: tuple[Route, ...] = ()
     sources: tuple[Source, ...] = ()
 
+    def named(self) -> Iterator[str]:
+        """The registers and fields that it names."""
+        by_vector = (self.cause, self.set_cause, self.mask, self.mask_clear, self.auto_clear, self.auto_mask)
+        yield from (f"{register}.{self.field}" for register in by_vector)
+        yield f"{self.throttle}.{self.interval}"
+        for route in self.routes:
+            yield from (route.vector, route.valid)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
@@ -240,6 +248,10 @@ class Traffic:
     """Why packets come to the first queue only; empty if they can come to all."""
     sources: tuple[Source, ...] = ()
 
+    def named(self) -> Iterator[str]:
+        """The registers and fields that it names."""
+        yield from (self.enable, *self.setup, self.counter, self.octets, self.dropped)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Front:
@@ -285,6 +297,12 @@ class Virtqueue:
     room: int = 0
     welcome: int = 0
     sources: tuple[Source, ...] = ()
+
+    def named(self) -> Iterator[str]:
+        """The registers that it names."""
+        front = self.front
+        yield from (front.status, front.offered, front.accepted, front.queue, front.size, *front.areas)
+        yield from (front.vector, front.told, *front.words, front.enable)
 
 
 @dataclass(frozen=True)
@@ -348,6 +366,10 @@ class Generations:
     room: int = 0
     sources: tuple[Source, ...] = ()
 
+    def named(self) -> Iterator[str]:
+        """The registers that it names."""
+        yield from (*self.registers, self.command, *self.setup, self.mask)
+
 
 Way: TypeAlias = Traffic | Virtqueue | Generations
 """How packets go through a queue."""
@@ -381,6 +403,10 @@ class Conduct:
         yield from (("quiet", name, self.where) for name in self.quiet)
         yield from (("free_running", name, self.where) for name in self.free_running)
         yield from (("excluded", e.register, e.where) for e in self.excluded)
+        if self.interrupts is not None:
+            yield from (("interrupts", name, self.where) for name in self.interrupts.named())
+        for way in self.traffic:
+            yield from (("traffic", name, self.where) for name in way.named() if name)
 
 
 WHOLE = frozenset({"same", "excluded"})

@@ -17,7 +17,7 @@ import regmodel
 from regmodel.access import CONST, RC, RSVD, RW, RWO, W1C, Access, declaring_line
 from regmodel.bits import Bits, F
 from regmodel.catalogue import Description, Mailbox, Message, Ring, find
-from regmodel.conduct import Conduct, Effect, Excluded, Held, Same, Touched
+from regmodel.conduct import Conduct, Effect, Excluded, Held, Interrupts, Same, Touched, Traffic
 from regmodel.errors import DescriptionError
 from regmodel.function import ResetCause
 from regmodel.handshakes import Handshake, Step
@@ -416,6 +416,21 @@ def free_running_that_is_nothing() -> object:
 @diagnoses("conduct-unknown", "d.x.go")
 def excluded_field_of_a_register() -> object:
     return _doing(Conduct(excluded=(Excluded("csr_rw", "x.go", "it would go"),)))  # <-
+
+
+@diagnoses("conduct-unknown", "d.z.go")
+def interrupts_without_a_mask() -> object:
+    block = Interrupts(
+        field="go", cause="x", set_cause="x", mask="z", mask_clear="x", auto_clear="x", auto_mask="x", throttle="x",
+        interval="go", unit=1e-6,
+    )  # fmt: skip
+    return _doing(Conduct(interrupts=block))  # <-
+
+
+@diagnoses("conduct-unknown", "d.x.og")
+def traffic_that_nothing_enables() -> object:
+    way = Traffic(ring="tx", enable="x.og", setup={"x.go": 0}, format="f", constant={}, address="a")
+    return _doing(Conduct(traffic=(way,)))  # <-
 
 
 def test_what_a_conduct_may_have_meant() -> None:
