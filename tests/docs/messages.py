@@ -21,6 +21,10 @@ KIND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 HOLE = "…"
 PARTS = (("emulators.fabric.vhost_user", "Refused"),)
 """Errors whose text becomes part of a message: ``--net …: …``."""
+CARRIED = {"Broken": 0, "Denied": 1}
+"""Errors that carry a name to ``diagnose``, which may be of one word, and which argument that is."""
+LIES = "Lie"
+"""A ``StrEnum`` of such names."""
 LEVELS = {"warning": 0, "error": 0, "critical": 0, "exception": 0, "log": 1}
 """Calls that log, and which argument is the text."""
 FORMAT = re.compile(r"%[sdxr]")
@@ -183,7 +187,18 @@ def kinds() -> set[str]:
                     found |= {a.value for a in node.args[:1] if isinstance(a, ast.Constant) and isinstance(a.value, str)}
                 elif isinstance(node, ast.Assign | ast.Return | ast.IfExp | ast.Dict):
                     found |= {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    return {text for text in found if KIND.fullmatch(text)}
+    return {text for text in found if KIND.fullmatch(text)} | _carried() | _lies()
+
+
+def _carried() -> set[str]:
+    given = (call.args[CARRIED[name] :] for _, name, call, _ in _calls() if name in CARRIED)
+    return {str(rest[0].value) for rest in given if rest and isinstance(rest[0], ast.Constant)}
+
+
+def _lies() -> set[str]:
+    classes = (n for tree in trees().values() for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == LIES)
+    values = (line.value for node in classes for line in node.body if isinstance(line, ast.Assign))
+    return {str(value.value) for value in values if isinstance(value, ast.Constant)}
 
 
 @cache

@@ -16,7 +16,7 @@ from tests.support.thorough import THOROUGH
 
 INFO = [(leaf.path, leaf.offset, leaf.size) for leaf in layout(DEVICE_INFO).leaves if not leaf.is_bytes]
 MAP = [("magic", 0, 4), ("version", 4, 4), ("nb_maps", 8, 4)]
-MAP += [(f"maps[{n}].{name}", 16 + 24 * n + 8 * i, 8) for n in range(3) for i, name in enumerate(("addr", "phys_addr", "length"))]
+MAP += [(f"maps[{n // 3}], number {n % 3}", 16 + 8 * n, 8) for n in range(3 * 3)]
 HEADS = [(leaf.path, leaf.offset, leaf.size) for leaf in layout(FIFO).leaves if leaf.offset < HEAD]
 ROW = [(leaf.path, leaf.offset, leaf.size) for leaf in layout(DESC).leaves if not leaf.is_bytes]
 PEER = b"\2\0\0\0\0\x99"
