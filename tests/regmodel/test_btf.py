@@ -44,9 +44,9 @@ LEFT_OUT = {
     "virtio_net_ctrl_coal_rx": "an argument in the control queue's messages: virtio_net_ctrl_coal",
     "virtio_net_ctrl_coal_tx": "an argument in the control queue's messages: virtio_net_ctrl_coal",
     "virtio_net_ctrl_coal_vq": "VIRTIO_NET_F_VQ_NOTF_COAL is not described",
-    "virtio_net_ctrl_queue_stats": "device statistics are not of virtio 1.3",
-    "virtio_net_stats_capabilities": "device statistics are not of virtio 1.3",
-    "virtio_net_stats_reply_hdr": "device statistics are not of virtio 1.3",
+    "virtio_net_ctrl_queue_stats": "the messages of VIRTIO_NET_F_DEVICE_STATS are not described",
+    "virtio_net_stats_capabilities": "the messages of VIRTIO_NET_F_DEVICE_STATS are not described",
+    "virtio_net_stats_reply_hdr": "the messages of VIRTIO_NET_F_DEVICE_STATS are not described",
 }
 """Types that no description names, and why."""
 
