@@ -67,7 +67,8 @@ NOT_RUN: dict[str, str] = {
     "hw/ethtool*.sh, hw/loopback.sh, hw/devlink_*.py, hw/hw_stats_l3*.sh": "a cable between two ports of a switch chip",
     "hw/pp_alloc_fail.py": "needs a kernel with CONFIG_FAIL_FUNCTION, which Debian's 6.12 is built without",
     "virtio_net/basic_features.sh":
-        "needs `net/forwarding/lib.sh`, which the lab leaves out, and CONFIG_VIRTIO_DEBUG, which Debian's 6.12 is built without",
+        "needs `net/forwarding/lib.sh`, which the lab leaves out, and CONFIG_VIRTIO_DEBUG, which Debian's 6.12 is "
+        "built without",
     "netdevsim, mlxsw, dsa, ocelot, microchip": "drivers of their own",
 }
 """What of the folder is not run, and why."""
