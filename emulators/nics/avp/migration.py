@@ -272,7 +272,7 @@ class Migration:
         for size in sizes:
             self.held.append(data[at : at + size])
             at += size
-        if self.holds and self.model.config is not None:  # it was handing them over
+        if self.holds and self.model.config is not None and not self.under_way:  # it was handing them over
             self.model.host.defer(self.catch_up)
 
 

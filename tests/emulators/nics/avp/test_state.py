@@ -298,6 +298,25 @@ def test_a_second_migration_while_a_queue_has_not_got_all_of_the_first() -> None
     assert [packet for packet in got if packet not in theirs] == one[30:]
 
 
+def test_what_came_before_the_next_process_and_before_its_driver_comes_back() -> None:
+    """A driver lets go with shutdown_device, as DPDK's does; until it has configured again, all that comes is kept for it."""
+    station, done = Station().start(1), list[str]()
+    station.nic.detach(done.append)
+    assert station.handle_interrupt() == 1
+    came = [frame(n, to=station.mac) for n in range(20)]
+    station.arrive(*came[:10])
+    station.pass_time(25)
+    assert done == [""]
+    other = moved(station)
+    other.nic.attach()
+    other.settle()
+    other.arrive(*came[10:])
+    other.pass_time(5)
+    assert other.handle_interrupt() == 2
+    other.settle()
+    assert other.frames() == came
+
+
 def test_a_port_that_is_down_is_migrated_too() -> None:
     station = Station().probe()
     station.configure(1)
