@@ -27,6 +27,7 @@ from tests.guest.pmd import (
     QUEUES,
     Cable,
     address,
+    feed,
     frame,
     heard,
     port,
@@ -108,8 +109,8 @@ def test_txonly_and_rxonly(bench: Bench, device: str, kernel: str, tmp_path: Pat
         pmd("set fwd rxonly")
         pmd("start")
         own, sizes = address(pmd, 1), [60 + 7 * i % 1455 for i in range(3000)]
-        cable.send(*(frame(own, size=size) for size in sizes))
-        until(lambda: pool(bench, 1)["rx"]["frames"] == len(sizes))
+        feed(pmd, 1, cable, [frame(own, size=size) for size in sizes])
+        assert pool(bench, 1)["rx"]["frames"] == len(sizes)
         assert sum(streams(pmd("stop"), "RX").values()) == len(sizes)
         got = xstats(pmd, 1)
         assert got["rx_good_packets"] == len(sizes) and got["rx_good_bytes"] == sum(sizes) + FCS * len(sizes)

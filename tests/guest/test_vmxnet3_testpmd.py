@@ -19,7 +19,7 @@ from emulators.fabric.frames import mac_text
 from emulators.qemu.dpdk import Testpmd
 from tests.guest.conftest import Bench
 from tests.guest.network import until
-from tests.guest.pmd import address, frame, heard, shows, stats, streams, tx_first, txonly
+from tests.guest.pmd import address, feed, frame, heard, shows, stats, streams, tx_first, txonly
 from tests.guest.test_testpmd import discard
 from tests.guest.vmxnet3_ports import ADDRESSES, PEER, PORTS, Ports, ours, qemus
 
@@ -55,9 +55,7 @@ def txonly_and_rxonly(ports: Ports) -> None:
         pmd("set fwd rxonly")
         pmd("start")
         sizes = [60 + 7 * i % 1455 for i in range(1500)]
-        for at in range(0, len(sizes), 100):
-            ports.cables[1].send(*(frame(ADDRESSES[1], size=size) for size in sizes[at : at + 100]))
-        until(lambda: stats(pmd, 1)["RX-packets"] == len(sizes))
+        feed(pmd, 1, ports.cables[1], [frame(ADDRESSES[1], size=size) for size in sizes])
         assert sum(streams(pmd("stop"), "RX").values()) == len(sizes)
         got = stats(pmd, 1)
         assert got["RX-bytes"] == sum(sizes) and got["RX-errors"] == got["RX-missed"] == got["RX-nombuf"] == 0
