@@ -99,6 +99,10 @@ class Canonical:
             frozenset(tuple(self._fold(part, watchdog=True)) for run in runs for part in _parts(run)),
         )
 
+    def under_way(self, accesses: Sequence[Access]) -> bool:
+        """Whether the last of ``accesses`` are the beginning of a run of the watchdog, which ends with its kick."""
+        return bool(_BEGUN.search(_codes([self._named(access) for access in accesses if access.space == BAR])))
+
     def _named(self, access: Access) -> _Raw:
         name = self._names[access.space].get(access.offset, f"{access.space}+{access.offset:#x}")
         size = "" if access.size == 4 or access.space == CONFIG else f" ({access.size} bytes)"
@@ -195,6 +199,12 @@ _CODES: tuple[tuple[str, Callable[[_Raw], bool]], ...] = (
 )
 _WHOLE = re.compile(r"m(?:s(?:(?:lm+)+(?:wa)?)?s?)?(?:c{9})?k")
 _LOOK = re.compile(r"(?<![qlm])m(?:s(?:(?:lm+)+(?:wa)?)?s?)?$")
+_BEGUN = re.compile(r"(?<![qlm])m(?:sl?|s(?:lm+)+(?:wa?)?|s(?:(?:lm+)+wa)?s)?c{0,9}$")
+
+
+def _codes(raw: Sequence[_Raw]) -> str:
+    """One letter for each access: what it is to the watchdog, ``.`` if nothing."""
+    return "".join(next((code for code, test in _CODES if test(access)), ".") for access in raw)
 
 
 def _without_watchdog(raw: Sequence[_Raw]) -> tuple[list[_Raw], list[list[_Raw]]]:
@@ -204,8 +214,7 @@ def _without_watchdog(raw: Sequence[_Raw]) -> tuple[list[_Raw], list[list[_Raw]]
     interface on its way down only kicks, which says nothing and is left out. Statistics behind EIAC are not the watchdog's: the
     driver reads them when it takes the interface down (``igbvf_down``).
     """
-    codes = "".join(next((code for code, test in _CODES if test(access)), ".") for access in raw)
-    codes = codes.replace("d" + 9 * "c", 10 * ".")
+    codes = _codes(raw).replace("d" + 9 * "c", 10 * ".")
     runs = [list(range(*match.span())) for match in _WHOLE.finditer(codes)]
     codes = _WHOLE.sub(lambda match: "-" * len(match[0]), codes)
     while (kick := codes.rfind("k")) >= 0:

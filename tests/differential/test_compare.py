@@ -117,6 +117,17 @@ def test_runs_of_the_watchdog_are_compared_by_their_parts() -> None:
     assert [d.at for d in missing] == ["watchdog"] and "cts" in missing[0].ours
 
 
+@pytest.mark.parametrize("before", ["", REQUEST, "statistics", f"{LOOK.format('a0000004')}; statistics; W eics 2"])
+def test_a_run_of_the_watchdog_that_has_begun_is_under_way_until_its_kick(before: str) -> None:
+    look = trace("R mbx 0; R status 3; W mbx 4; R mbx 4; R mem0 a0000004; W mbx 2; R status 3; statistics")
+    for count in range(1, len(look) + 1):
+        assert CANONICAL.under_way([*trace(before), *look[:count]]), count
+    for short in ("R mbx 0; statistics", "R mbx 0; R status 3; statistics", "R mbx 0; R status 3; R status 3; statistics"):
+        assert all(CANONICAL.under_way([*trace(before), *trace(short)[: count + 1]]) for count in range(len(trace(short))))
+    assert not CANONICAL.under_way([*trace(before), *look, *trace("W eics 2")])
+    assert not CANONICAL.under_way(trace(before))
+
+
 def test_a_late_kick_does_not_take_the_statistics_of_an_interface_that_goes_down() -> None:
     down = "W eiac 0; statistics; W ctrl 4000000; R mbx 0; W mbx 4"
     assert differ(f"{REQUEST}; {down}; W eics 2", f"{REQUEST}; {down}") == []
