@@ -108,7 +108,7 @@ class Field:
     def __mul__(self, doc: str) -> Field:
         return replace(self, doc=doc)
 
-    def __call__(self, *sources: Source, **values: int) -> Field:
+    def __call__(self, /, *sources: Source, **values: int) -> Field:
         """With sources, and with named values: ``F[23:20](CONTEXT=2, DATA=3)``."""
         return replace(
             self,

@@ -15,6 +15,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -182,6 +183,17 @@ def outcomes(said: str) -> Iterator[tuple[str, tuple[str, str]]]:
     """The cases in what a test said."""
     for bad, case, directive, reason in _LINE.findall(said):
         yield case, ("fail", "") if bad else ("not applicable", reason) if directive else ("pass", "")
+
+
+def unnamed(folder: Path) -> list[str]:
+    """The programs in the folder that neither ``TESTS`` nor ``NOT_RUN`` names; libraries are none."""
+    words = [word for names in (*TESTS, *NOT_RUN) for word in names.split(", ")]
+    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".sh"))
+    return [
+        str(path) for path in found
+        if "lib" not in path.parts and not path.stem.endswith(("_lib", "_common"))
+        and not any(fnmatch(str(path), word) or word in map(str, path.parents) for word in words)
+    ]  # fmt: skip
 
 
 def load() -> dict[str, dict[str, Outcomes]]:

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from emulators.qemu import Lab
+from emulators.qemu.selftests import FOLDER, KIT
+from emulators.qemu.userspace import KITS
 from tests.guest import selftests
 
 REFUSED = re.compile(r"virtio_net virtio0 eth0: (?:tx size \(\d+\) cannot be smaller than \d+|resize rx fail: .* err: -22)$")
@@ -20,6 +22,11 @@ def test_as_recorded(lab: Lab, name: str) -> None:
     with selftests.machine(lab, name) as vm:
         assert {test: selftests.run(vm, test) for test in selftests.TESTS} == recorded
         assert [line for line in vm.kernel_warnings() if not REFUSED.search(line)] == []
+
+
+def test_every_one_that_linux_has_is_run_or_said_not_to_be(lab: Lab) -> None:
+    tree = KITS[KIT].tree.path(lab.cache)
+    assert selftests.unnamed(tree / FOLDER.removeprefix("/")) == []
 
 
 def test_the_page_is_made_from_the_record() -> None:

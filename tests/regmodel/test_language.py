@@ -494,6 +494,10 @@ class TestWords:
         parsed = self.WORD.parse((0x8000_4321).to_bytes(4, "little"))
         assert (parsed.low, parsed.mid, parsed.top) == (0x1, 0x432, 1)
 
+    def test_a_value_may_have_any_name(self) -> None:
+        word = Bits(Int32ul, "mode" / F[1:0](self=1, name=2, doc=3), RSVD[...])
+        assert word.build({"mode": "self"}) == bytes([1, 0, 0, 0])
+
     def test_building_takes_numbers_names_and_absence(self) -> None:
         assert self.WORD.build({"mid": "TWO", "top": 1}) == (0x8000_0020).to_bytes(4, "little")
         assert self.WORD.build(0x12345678) == (0x12345678).to_bytes(4, "little")
