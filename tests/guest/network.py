@@ -44,8 +44,8 @@ def ping(vm: VM, address: str, *, count: int = 5, size: int = 56, options: str =
 
     Each is a command of its own: one that sends several waits for the last answer no longer than twice as long as others took.
     """
-    one = f"ping -M do -n -q -c 1 -W 5 -s {size} {options} {address}"
-    result = vm.run(f"for i in $(seq {count}); do {one} || exit 1; done", timeout=60)
+    one = f"ping -M do -n -q -c 1 -W 20 -s {size} {options} {address}"
+    result = vm.run(f"for i in $(seq {count}); do {one} || exit 1; done", timeout=60 + 20 * count)
     assert result.status == 0, result.text
 
 

@@ -19,7 +19,7 @@ PROGRAM = Path(__file__).with_name("station.py")
 MACHINE = {"modules": ["vfio-pci"], "viommu": True, "kits": ["python"]}
 """What a guest needs for a station; its devices are at ``vm.bdfs`` and still to be bound."""
 
-_START = 60.0  # seconds under TCG, beside another guest
+_START = 150.0  # seconds under TCG, beside another guest
 
 
 class GuestStation:

@@ -117,7 +117,7 @@ def checksums_and_segmentation(ports: Ports) -> None:
             kind = TCP if TCP in packet else UDP
             data = bytes(packet[kind].payload)
             pieces = -(-len(data) // MSS) if kind is TCP else 1
-            got = [Ether(raw) for raw in ports.cables[1].receive(pieces, seconds=5)]
+            got = [Ether(raw) for raw in ports.cables[1].receive(pieces)]
             assert len(got) == pieces and all(right(each) for each in got), name
             assert b"".join(bytes(each[kind].payload)[: payload_length(each)] for each in got) == data, name
             if kind is TCP:
