@@ -16,11 +16,14 @@ REFUSED = re.compile(r"virtio_net virtio0 eth0: (?:tx size \(\d+\) cannot be sma
 
 
 @pytest.mark.guest
+@pytest.mark.alone  # Linux's tests judge by the clock: pings within half a second, 100 packets within two
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", selftests.DEVICES)
 def test_as_recorded(lab: Lab, name: str) -> None:
     recorded = selftests.load()[name]
     with selftests.machine(lab, name) as vm:
-        assert {test: selftests.run(vm, test) for test in selftests.TESTS} == recorded
+        found = {test: selftests.run(vm, test) for test in selftests.TESTS}
+        assert selftests.judged(found) == selftests.judged(recorded)
         assert [line for line in vm.kernel_warnings() if not REFUSED.search(line)] == []
 
 

@@ -24,7 +24,7 @@ from tests.guest.pmd import Cable, frame
 from tests.guest.stations import MACHINE, GuestStation, echoed
 from tests.guest.virtio import FRONTS, serve
 
-pytestmark = [pytest.mark.guest, pytest.mark.any_kernel]
+pytestmark = [pytest.mark.guest, pytest.mark.any_kernel, pytest.mark.timeout(900)]
 
 ADDRESS = "02:00:00:00:00:31"
 SIZES = (60, 61, 64, 127, 128, 500, 1024, 1513, 1514)

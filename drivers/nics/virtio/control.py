@@ -17,8 +17,9 @@ from drivers.nics.virtio.virtqueue import Virtqueue
 from drivers.transports import Transport
 from regmodel.catalogue import Mailbox
 
-ANSWER_TIME = 1.0
-"""Seconds for a command to be answered. Linux waits for ever (virtio_net.c ``virtnet_send_command_reply``)."""
+ANSWER_TIME = 5.0
+"""Seconds for a command to be answered, by a device whose host may be busy. Linux waits for ever (virtio_net.c
+``virtnet_send_command_reply``)."""
 OK = 0
 ROOM = 4096
 """Octets for a command and its answer, which is the last of them."""
