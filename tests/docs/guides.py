@@ -103,9 +103,10 @@ class Session:
                 break
             time.sleep(0.05)
         said = log.read_text()
-        if not command.expected or re.search("^(regmodel: |Traceback)", said, re.M):  # its last words, maybe
+        last_words = re.search("^(regmodel: |Traceback)", said, re.M)
+        if last_words or not command.expected:
             with suppress(subprocess.TimeoutExpired):
-                self.behind[-1].wait(1)
+                self.behind[-1].wait(20 if last_words else 1)
         status = self.behind[-1].poll()
         assert not status, f"$ {words} &: ended at once, status {status}\n{log.read_text()}"
         return said
