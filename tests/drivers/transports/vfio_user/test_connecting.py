@@ -8,7 +8,6 @@ import re
 import socket
 import struct
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +92,7 @@ def test_a_server_that_accepts_nobody(tmp_path: Path) -> None:
         listener.listen(0)
         with socket.socket(socket.AF_UNIX) as first:
             first.connect(str(tmp_path / "s"))
-            start = time.monotonic()
             fails(tmp_path / "s", DeviceTimeout, "no connection within 0.05 s", timeout=0.05)
-            assert time.monotonic() - start < 2
 
 
 def test_another_client_is_attached(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import struct
 import threading
 import time
@@ -31,6 +32,8 @@ from .scripted import (
 from .serving import Served, settled
 
 ARM, DISARM, UNMASK = 0x24, 0x21, 0x11
+LONG = 3600.0
+"""Seconds, more than a test may take: that a wait of so long returns shows that something has ended it."""
 
 
 def sets(server: Scripted) -> list[tuple[int, int, int, int, int]]:
@@ -144,15 +147,13 @@ def test_a_server_that_dies_while_we_wait(attach: Attach) -> None:
     client.enable_irqs(1)
     server.handlers[REGION_WRITE] = lambda peer, request: (time.sleep(0.02), peer.sock.close())
     client.bar(0).u32[0] = 1
-    start = time.monotonic()
     with pytest.raises(DeviceGone, match="hung up"):
-        client.wait_irq(10)
-    assert time.monotonic() - start < 5
+        client.wait_irq(LONG)
     client.disable_irqs()
 
 
 def test_a_server_that_never_stops_to_ask(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a wait nor a sleep gets longer by it. What it asks is left in the socket, so there is always more."""
+    """Neither a wait nor a sleep is without an end by it. What it asks is left in the socket, so there is always more."""
     client, server = attach()
     client.enable_irqs(1)
     ask = message(1, DMA_WRITE, struct.pack("<QQ", 0, 0), flags=NO_REPLY)
@@ -160,12 +161,11 @@ def test_a_server_that_never_stops_to_ask(attach: Attach, monkeypatch: pytest.Mo
     client.bar(0).u32[0] = 1
     assert client._channel.serve(5)
     client.bar(0).u32[0] = 1
+    assert select.select([client._channel], [], [], LONG)[0]
     with monkeypatch.context() as patched:
         patched.setattr(client._channel, "serve", lambda timeout=0: True)
         for wait in (client.wait_irq, client.sleep):
-            start = time.monotonic()
             wait(0.05)
-            assert time.monotonic() - start < 2
 
 
 @pytest.mark.parametrize("timeout", [-1, float("inf"), float("nan")])
@@ -181,9 +181,7 @@ def test_an_interrupt_ends_the_wait(attach: Attach) -> None:
     client.enable_irqs(2)
     timer = threading.Timer(0.02, fire, (server, 1))
     timer.start()
-    start = time.monotonic()
-    assert list(client.wait_irq(10)) == [1]
-    assert time.monotonic() - start < 5
+    assert list(client.wait_irq(LONG)) == [1]
     timer.join()
 
 
