@@ -254,9 +254,9 @@ def test_intx_by_uio(guest: Guest, bdf: str) -> None:
     try:
         interrupts = "awk '/uio_pci_generic/ { print $2 }' /proc/interrupts"
         assert guest.run(interrupts) == "0"
-        listen = "(timeout 5 dd if=/dev/uio0 bs=4 count=1 2>/dev/null | od -An -tu4)"
-        for count in (1, 2, 3):
-            event = guest.run(f"{listen} & sleep 0.2; devmem {line:#x} 32 1; wait")
+        hear = "timeout 20 dd bs=4 count=1 <&3 2>/dev/null | od -An -tu4"
+        for count in (1, 2, 3):  # a read tells of events since the file was opened, so that it may come behind them
+            event = guest.run(f"exec 3</dev/uio0; devmem {line:#x} 32 1; {hear}")
             assert event == str(count)
             assert re.search(r"DisINTx\+\n.*INTx\+", guest.lspci(bdf)), "the driver has disabled a line that is high"
             guest.poke(line, 0)
