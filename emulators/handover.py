@@ -41,7 +41,9 @@ HEAD = struct.Struct("<II")
 FDS = 128
 """Descriptors per message (SCM_MAX_FD is 253)."""
 PATIENCE = 30.0
-"""Seconds that either side gives the other, drivers included."""
+"""Seconds that either side gives the other."""
+DRIVERS = 60.0
+"""Seconds until the old process sends, its drivers included: AVP's are given ``patience``, and ten for their queues to rest."""
 MOST = 256 << 20
 """Bytes of JSON that are taken."""
 
@@ -161,13 +163,13 @@ class Taking:
             path = str(Path(folder) / "socket")
             listening.bind(path)
             listening.listen()
-            listening.settimeout(PATIENCE)
+            listening.settimeout(DRIVERS)
             with ControlClient(control) as client:
                 client.ask("hand_over", to=path)
             try:
                 self._socket = listening.accept()[0]
             except TimeoutError:
-                raise RegmodelError(f"{control}: the server did not hand over within {PATIENCE:.0f} s") from None
+                raise RegmodelError(f"{control}: the server did not hand over within {DRIVERS:.0f} s") from None
         self._socket.settimeout(PATIENCE)
         try:
             self.image, self.fds = receive(self._socket)

@@ -23,7 +23,8 @@ from emulators.control.client import ControlClient
 from regmodel.errors import RegmodelError
 
 READY = "# watch it"
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
+"""Seconds until it listens; when it takes over from another one, drivers have to let go before."""
 
 _begun: list[ServerProcess] = []
 

@@ -28,7 +28,7 @@ from drivers.transports import Transport
 from regmodel.bars.avp import MIGRATION
 from regmodel.catalogue import Device
 from regmodel.errors import UsageError
-from regmodel.mailboxes.avp import DRIVER_TYPES
+from regmodel.mailboxes.avp import DRIVER_TYPES, PATIENCE
 from regmodel.rings.avp import HEAD, POINTER
 from regmodel.structures.avp import GUEST_VERSION, MAX_QUEUES
 
@@ -42,12 +42,13 @@ _DETACHED, _ATTACHED, _ERROR = (MIGRATION[name] for name in ("DETACHED", "ATTACH
 
 
 class Avp(EthDev):
-    """An AVP port."""
+    """An AVP port. ``patience``: seconds that the host is given to answer a request."""
 
     driver = "avp"
 
-    def __init__(self, transport: Transport, device: Device) -> None:
+    def __init__(self, transport: Transport, device: Device, *, patience: float = PATIENCE) -> None:
         super().__init__(transport, device)
+        self.patience = patience
         self.registers = Registers(device, transport)
         status = self.registers.migration_status.read()
         if status == ALL:
@@ -71,7 +72,7 @@ class Avp(EthDev):
     def _find(self) -> None:
         """avp_ethdev.c ``avp_dev_create``."""
         self._tables = Tables.read(self.transport)
-        self.requests = Requests(self.transport, self._memory, self._tables)
+        self.requests = Requests(self.transport, self._memory, self._tables, self.patience)
 
     # -- what it is
 

@@ -25,10 +25,10 @@ _SCHEMAS = {message.name: message.schema for message in MAILBOX.messages if mess
 
 
 class Requests:
-    """The channel that ``tables`` place. ``took`` is how long the last request took, in seconds."""
+    """The channel that ``tables`` place. A response is waited for ``patience`` seconds; the last one took ``took``."""
 
-    def __init__(self, transport: Transport, memory: SharedMemory, tables: Tables) -> None:
-        self._transport, self._memory = transport, memory
+    def __init__(self, transport: Transport, memory: SharedMemory, tables: Tables, patience: float = PATIENCE) -> None:
+        self._transport, self._memory, self.patience = transport, memory, patience
         info = tables.info
         self._req = Producer(memory, tables.offset(info["req_phys"], 16, "request queue"), "req")
         self._resp = Consumer(memory, tables.offset(info["resp_phys"], 16, "response queue"), "resp")
@@ -50,8 +50,8 @@ class Requests:
         self._req.put([self._address])
         while not self._resp.count():
             self.took = self._transport.now() - start
-            if self.took > PATIENCE:
-                raise MailboxTimeout(f"{self._transport.name}: the host does not answer {name} within {PATIENCE:g} s")
+            if self.took > self.patience:
+                raise MailboxTimeout(f"{self._transport.name}: the host does not answer {name} within {self.patience:g} s")
             self._transport.sleep(LOOK)
         self.took = self._transport.now() - start
         pointers = self._resp.take(self._resp.count())

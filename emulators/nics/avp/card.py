@@ -17,6 +17,9 @@ from regmodel.catalogue import Device
 from regmodel.errors import UsageError
 from regmodel.structures.avp import HOST_VERSION, MAX_PACKET, MAX_QUEUES, MAX_SEGMENTS
 
+MOST_PATIENCE = 40
+"""Seconds: with those until its queues rest, less than a new process waits to take over (``emulators.handover``)."""
+
 
 @dataclass(frozen=True)
 class Properties:
@@ -26,6 +29,7 @@ class Properties:
     ``min_rx_queues`` how many it must receive from. ``queue_size`` are the slots of a queue, ``mbuf_size`` and
     ``max_rx_pkt_len`` are in octets; no packet that is longer is delivered. ``vlan`` offers to take tags out and put them in.
     With ``flood`` the port gets what is for anybody, and the driver filters (it has no other way to be promiscuous).
+    ``patience`` is how many seconds a driver has to acknowledge that it lets go; in three, five requests may time out.
     """
 
     version: tuple[int, int, int] = HOST_VERSION
@@ -37,6 +41,7 @@ class Properties:
     max_rx_pkt_len: int = MAX_PACKET
     vlan: bool = True
     flood: bool = True
+    patience: int = 3
 
     @classmethod
     def parse(cls, device: Device, options: Mapping[str, str]) -> Properties:
@@ -51,6 +56,7 @@ class Properties:
             "max_rx_pkt_len": partial(_number, least=64, most=MAX_PACKET),
             "vlan": _switch,
             "flood": _switch,
+            "patience": partial(_number, least=1, most=MOST_PATIENCE),
         }
         unknown = sorted(options.keys() - readers.keys())
         if unknown:

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from emulators.nics.avp.device import Avp
 
 NONE, DETACHED, ATTACHED, ERROR = (MIGRATION[name] for name in ("NONE", "DETACHED", "ATTACHED", "ERROR"))
-PATIENCE = 3_000_000_000
-"""ns that a driver is given to acknowledge: five requests may time out meanwhile."""
+SECOND = 1_000_000_000
 GRACE = 20_000_000
 """ns from its acknowledgement until its queues are looked at, and between looks while they are not at rest."""
 CALM = 100_000_000
@@ -101,7 +100,8 @@ class Migration:
             return
         self._done, self.holds, self._since = done, True, None
         self.gather()
-        self._set_timer(PATIENCE, lambda: self._refused("the driver does not acknowledge that it is to let go"))
+        patience = self.model.properties.patience * SECOND
+        self._set_timer(patience, lambda: self._refused("the driver does not acknowledge that it is to let go"))
         self.status = DETACHED
 
     def _acknowledged(self, path: Path, old: int, new: int, size: int, cause: Cause) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from drivers.errors import DriverError, MailboxRefused, MailboxTimeout, RingError, UnsupportedReply
+from drivers.nics.avp import Avp
+from regmodel.devices.avp import AVP
 from tests.drivers.nics.avp.bench import Bench, frame
 
 
@@ -55,6 +57,15 @@ def test_a_host_that_does_not_answer(bench: Bench) -> None:
     with pytest.raises(MailboxTimeout, match="does not answer shutdown_device within"):
         port.reset()
     assert port.transport.now() - start == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_host_may_be_given_longer(bench: Bench) -> None:
+    port = Avp(bench.transports[0], AVP, patience=7)
+    bench.model().requests.error = "broken by this test"
+    start = port.transport.now()
+    with pytest.raises(MailboxTimeout, match="does not answer shutdown_device within 7 s"):
+        port.reset()
+    assert 7 <= port.transport.now() - start < 8
 
 
 def test_a_host_that_refuses(bench: Bench) -> None:

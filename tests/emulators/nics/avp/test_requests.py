@@ -181,6 +181,7 @@ def test_messages_are_told_to_who_watches() -> None:
         ({"colour": "red"}, "no option 'colour'"),
         ({"rx_queues": "9"}, "from 1 to 8"),
         ({"queue_size": "500"}, "power of two"),
+        ({"patience": "0"}, "from 1 to 40"),
         ({"version": "1.x"}, "release.major.minor"),
         ({"version": "70000.1.1"}, "release.major.minor"),
         ({"vlan": "maybe"}, "on or off"),

@@ -195,6 +195,17 @@ def test_a_driver_that_acknowledges_again_and_again_wins_no_time() -> None:
     assert station.nic.arrangement.generation == 1
 
 
+def test_a_driver_may_be_given_longer() -> None:
+    station = Station(patience="30").start(1)
+    said: list[str] = []
+    station.nic.detach(said.append)
+    station.pass_time(29_999)
+    assert said == []
+    station.write("migration_ack", 1)
+    station.pass_time(40)
+    assert said == [""]
+
+
 def test_a_driver_that_is_asked_again_while_it_gets_what_came() -> None:
     """The second time ends like the first, and nothing is lost."""
     station = Station(queue_size="16").start(1)
