@@ -403,9 +403,11 @@ def test_pcap_reads_what_it_wrote(loop: Loop, tmp_path: Path, suffix: str) -> No
         assert max(near.bursts) == 64
 
 
-def test_pcap_keeps_the_gaps_of_the_capture(loop: Loop, tmp_path: Path) -> None:
+def test_pcap_keeps_the_gaps_of_the_capture(tmp_path: Path) -> None:
     from scapy.utils import RawPcapWriter
 
+    clock = ManualClock()
+    loop = Loop(now=clock.now)
     path = tmp_path / "x.pcap"
     writer = RawPcapWriter(str(path), linktype=1)
     writer.write_header(None)
@@ -413,12 +415,15 @@ def test_pcap_keeps_the_gaps_of_the_capture(loop: Loop, tmp_path: Path) -> None:
         writer.write_packet(frame, sec=1_000_000, usec=usec)
     writer.close()
     with plugged(f"pcap:in={path},pace=real", loop) as (backend, near):
-        begin = loop.now()
-        turn_until(loop, lambda: len(near.frames) == 2)
-        assert loop.now() - begin < 60_000_000
-        turn_until(loop, lambda: backend.counters()["finished"])
-        assert loop.now() - begin >= 80_000_000
-    assert near.bursts == [2, 1]
+        loop.settle()
+        assert near.bursts == [2]
+        clock.advance(80_000_000 - 1)
+        loop.settle()
+        assert near.bursts == [2] and not backend.counters()["finished"]
+        clock.advance(1)
+        loop.settle()
+        assert near.bursts == [2, 1] and backend.counters()["finished"]
+    loop.close()
 
 
 def test_pcap_skips_what_is_truncated_and_refuses_other_links(loop: Loop, tmp_path: Path) -> None:
