@@ -274,7 +274,7 @@ def test_all_of_it_is_built_within_a_minute(site: Site) -> None:
 
 
 def test_a_build_after_a_change_is_quick(site: Site) -> None:
-    """Measured likewise. Where a description was changed its pages are made anew, and those of other devices are not."""
+    """Measured likewise, beside all of it. Where a description was changed its pages are made anew, those of others are not."""
     file = site.folder.parent / "regmodel" / "bars" / "avp.py"
     page, other = (site.folder / "devices" / name / "bar0.html" for name in ("avp", "igbvf"))
     before, text = file.read_text(), page.read_text()
@@ -288,7 +288,7 @@ def test_a_build_after_a_change_is_quick(site: Site) -> None:
     assert done.returncode == 0, done.stderr
     assert new in page.read_text() and old not in page.read_text()
     assert other.stat().st_mtime_ns == kept
-    assert took < 5, took
+    assert took < site.seconds / 3, (took, site.seconds)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
