@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.cells import AXES, pairwise
 from tests.support.afterwards import AFTERWARDS
@@ -13,6 +14,12 @@ from tests.support.interleaving import at  # noqa: F401
 
 if TYPE_CHECKING:
     from emulators.qemu import Lab
+
+# Everywhere what Hypothesis does where CI is set: an example takes as long as it takes, and each run tries the same ones.
+settings.register_profile(
+    "regmodel", derandomize=True, database=None, print_blob=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("regmodel")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

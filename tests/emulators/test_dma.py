@@ -130,7 +130,7 @@ MAPS = st.lists(st.tuples(st.integers(0, 120), st.integers(1, 24), st.booleans()
 ACCESSES = st.lists(st.tuples(st.integers(-2, 140), st.integers(0, 40), st.booleans()), max_size=20)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(MAPS, ACCESSES, st.lists(st.integers(0, 11), max_size=4))
 def test_like_a_plain_array(maps, accesses, gone):
     """Every access behaves as on 160 cells, each with its own permissions and owner."""

@@ -253,7 +253,7 @@ class BankAgainstOracle(RuleBasedStateMachine):
 
 TestBankAgainstOracle = BankAgainstOracle.TestCase
 TestBankAgainstOracle.settings = settings(
-    max_examples=120 * THOROUGH, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=120 * THOROUGH, stateful_step_count=30, suppress_health_check=list(HealthCheck)
 )
 
 STEPS = st.lists(
@@ -269,7 +269,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.parametrize("name", bars())
-@settings(max_examples=8 * THOROUGH, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8 * THOROUGH, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 def test_described_bars_agree(name: str, steps: list[tuple[Any, ...]]) -> None:
     both = Both(bars()[name])

@@ -96,7 +96,7 @@ def _same(ours: Any, theirs: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_all_codecs_agree(name: str, data: st.DataObject) -> None:
     schema = ALL[name]
@@ -124,7 +124,7 @@ def test_all_codecs_agree(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_is_parsed_can_be_built(name: str, data: st.DataObject) -> None:
     """All that has a name comes back; padding and reserved bits are 0."""

@@ -171,7 +171,7 @@ def one(transport: Transport, buffers: list[Any], operation: tuple[Any, ...]) ->
     return None
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(OPERATIONS, max_size=40))
 def test_any_session_replays_strictly(tmp_path: Path, operations: list[tuple[Any, ...]]) -> None:
     path = tmp_path / "session"
@@ -179,7 +179,7 @@ def test_any_session_replays_strictly(tmp_path: Path, operations: list[tuple[Any
     assert replay(path, lambda t: perform(t, operations)) == seen
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(OPERATIONS.filter(lambda o: o[0] not in ("now", "free")), max_size=40))
 def test_what_a_session_does_replays_tolerantly(tmp_path: Path, operations: list[tuple[Any, ...]]) -> None:
     """Not what it sees at each look, but none of its actions is refused, and memory ends the same."""

@@ -75,7 +75,7 @@ def comparable(seen: list[object]) -> list[object]:
     return [what[0] if isinstance(what, tuple) and isinstance(what[0], type) else what for what in kept]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example([("alloc", 1), ("dma", 0, 0), ("sleep", 0.0), ("write", 4, 0)])  # what was ordered is done before the write, by both
 @given(st.lists(OPERATIONS.filter(lambda o: o[0] != "take" or o[2] + o[3] <= 4096), max_size=40))
 def test_alike_devices_never_differ(operations: list[tuple[Any, ...]]) -> None:

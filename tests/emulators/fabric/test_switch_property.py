@@ -202,7 +202,7 @@ class Bench:
         assert port.left.frames - port.lost[Drop(reason)] == min(len(frames), self.room)
 
 
-@settings(max_examples=500 * THOROUGH, deadline=None)
+@settings(max_examples=500 * THOROUGH)
 @given(beginning, palettes, actions)
 def test_every_frame_goes_where_the_oracle_says(
     start: dict[str, Any], palette: list[bytes], todo: list[tuple[Any, ...]]

@@ -67,7 +67,7 @@ WRITES = st.tuples(OFFSETS, st.binary(min_size=1, max_size=8)).filter(
 READS = st.tuples(OFFSETS, st.integers(1, 64)).filter(lambda r: r[0] + r[1] <= 4096)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(WRITES, READS), max_size=12))
 def test_accesses_of_all_sizes_and_offsets_do_what_each_bit_says(accesses: list[tuple[int, bytes | int]]) -> None:
     bench, oracle = Bench(), Oracle()

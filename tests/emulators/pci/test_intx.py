@@ -88,7 +88,7 @@ def test_reset_lowers_the_line(function: PciFunction, vector: Vector) -> None:
 STEPS = st.lists(st.tuples(st.sampled_from(["line", "disable", "unmask"]), st.booleans()), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS)
 def test_random_walks_lose_no_level_and_tell_none_twice(steps: list[tuple[str, bool]]) -> None:
     bench = Bench()

@@ -108,7 +108,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS)
 def test_random_walks_agree_with_the_rules(steps: list[tuple[str, int]]) -> None:
     bench = Bench()

@@ -104,7 +104,7 @@ class MsixMachine(RuleBasedStateMachine):
 
 
 TestMsix = MsixMachine.TestCase
-TestMsix.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestMsix.settings = settings(max_examples=40, stateful_step_count=20)
 
 
 def test_a_peer_that_keeps_the_table_needs_no_unmasking(function: PciFunction) -> None:

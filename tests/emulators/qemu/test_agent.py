@@ -58,7 +58,7 @@ def guests() -> Iterator[list[FakeGuest]]:
         guest.close()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 255), st.binary(max_size=300), st.binary(max_size=50), st.lists(st.integers(1, 40), max_size=12))
 def test_any_output_arrives_however_it_is_cut(status: int, out: bytes, err: bytes, cuts: list[int]) -> None:
     whole = reply(status, out, err)
@@ -101,7 +101,7 @@ def test_files_go_both_ways(guests: list[FakeGuest]) -> None:
         guests[0].agent.put("two\nlines", b"", 5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=8), st.integers(0, 31), st.integers(0, 255))
 def test_a_stream_ends_at_its_mark_and_nowhere_else(pieces: Pieces, teaser: int, status: int) -> None:
     """``teaser`` bytes of the mark inside the output must neither end it nor get lost, nor the mark be seen."""

@@ -336,7 +336,7 @@ def replies_due(stream: bytes) -> int:
     return due
 
 
-@settings(max_examples=150 * THOROUGH, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150 * THOROUGH, suppress_health_check=list(HealthCheck))
 @given(st.lists(MESSAGE, max_size=12), st.booleans())
 def test_fuzz(messages, negotiate):
     """Whatever comes: no exception leaves the loop, every command gets exactly its reply, nothing is left behind."""

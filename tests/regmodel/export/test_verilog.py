@@ -58,8 +58,7 @@ def test_no_linter_has_anything_to_say(name: str, tmp_path: Path) -> None:
 @needs_linters
 @settings(
     max_examples=12 * THOROUGH,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.generate],  # each example costs two programs: shrinking would take minutes
 )
 @given(bar=register_files())

@@ -30,7 +30,7 @@ def changed(data: st.DataObject, memory: memoryview | bytearray, at: int, size: 
     memory[at : at + size] = new.to_bytes(size, "little")
 
 
-@settings(max_examples=20 * THOROUGH, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20 * THOROUGH, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_fuzz(data: st.DataObject) -> None:
     bench = Bench(queue_size="16")

@@ -20,7 +20,7 @@ def bouncing() -> Iterator[Bench]:
     made.close()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(bursts=st.lists(st.lists(st.integers(60, 9014), min_size=1, max_size=7), min_size=1, max_size=6))
 def test_nothing_is_forgotten(bursts: list[list[int]]) -> None:
     """Driver and device have copies of their own; chains, contexts and rings that wrap arrive all the same."""

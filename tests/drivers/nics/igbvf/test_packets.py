@@ -88,7 +88,7 @@ def test_short_frames_are_padded(bench: Bench) -> None:
     assert got == frame(b.port.mac_addr, a.port.mac_addr, 20).ljust(60, b"\0")
 
 
-@settings(max_examples=25 * THOROUGH, deadline=None)
+@settings(max_examples=25 * THOROUGH)
 @given(data=st.data())
 def test_any_mixture(data: st.DataObject) -> None:
     """Chains cut anywhere, plain packets between them, bursts of any length: what was sent arrives, in order."""

@@ -63,7 +63,7 @@ def test_a_watermark_warns() -> None:
         made.watermark = 8
 
 
-@settings(max_examples=60 * THOROUGH, deadline=None)
+@settings(max_examples=60 * THOROUGH)
 @given(
     st.sampled_from([1, 2, 4, 16]), st.sampled_from([0, 0xFFFF_FFFA, 0x7FFF_FFFE]),
     st.lists(st.tuples(st.sampled_from(["bulk", "burst", "out bulk", "out burst"]), st.integers(0, 18)), max_size=40),

@@ -186,7 +186,7 @@ VALUES = st.integers(0, (1 << 64) - 1)
 LIKELY = VALUES | st.sampled_from([0, 1, PAGE, 1 << 15])
 
 
-@settings(max_examples=100 * THOROUGH, deadline=None)
+@settings(max_examples=100 * THOROUGH)
 @given(
     st.lists(st.tuples(st.integers(0, 700), LIKELY), max_size=6),
     st.lists(st.tuples(st.integers(0, 8 * PAGE - 8), VALUES), max_size=6),

@@ -73,7 +73,7 @@ def test_all_sizes(bench: Bench) -> None:
     assert missing(a) == missing(b) == 126
 
 
-@settings(max_examples=25 * THOROUGH, deadline=None)
+@settings(max_examples=25 * THOROUGH)
 @given(data=st.data())
 def test_any_mixture(data: st.DataObject) -> None:
     """Chains cut anywhere, plain packets between them, bursts of any length: what was sent arrives, in order."""

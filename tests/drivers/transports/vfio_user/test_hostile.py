@@ -42,7 +42,7 @@ def messages(draw: st.DrawFn) -> bytes:
     return HEADER.pack(ident, command, size, flags, draw(WORDS)) + body
 
 
-@settings(max_examples=300 * THOROUGH, deadline=None)
+@settings(max_examples=300 * THOROUGH)
 @given(
     stream=st.lists(messages() | st.binary(max_size=40), max_size=6).map(b"".join),
     closes=st.booleans(),

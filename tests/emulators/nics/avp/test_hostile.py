@@ -295,7 +295,7 @@ def migration(data: st.DataObject, station: Station) -> None:
 DOINGS = (in_a_queue, in_a_descriptor, pointer, in_the_channel, in_a_request, configuration, register, migration)
 
 
-@settings(max_examples=150 * THOROUGH, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150 * THOROUGH, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_fuzz(data: st.DataObject) -> None:
     """Whatever is written into registers, heads, slots, descriptors and requests, a migration under way or not: no exception,

@@ -151,7 +151,7 @@ def test_an_observer_sees_both_directions(pair: Pair) -> None:
 SIDES = st.tuples(st.sampled_from(["vf write", "vf read", "pf write"]), st.integers(0, 0xFF))
 
 
-@settings(max_examples=200 * THOROUGH, deadline=None)
+@settings(max_examples=200 * THOROUGH)
 @given(st.lists(SIDES, max_size=40))
 def test_any_sequence_agrees_with_the_rules(steps: list[tuple[str, int]]) -> None:
     """An oracle of five bits and four rules, against every mix of accesses from both sides."""

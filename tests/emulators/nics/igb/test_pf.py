@@ -203,7 +203,7 @@ def _receives(bench: Bench, target: bytes, vf: int) -> bool:
     return bench.card.slots[vf].pool in resolve(bench.port.switch, None, target + MAC + b"\x08\x00").pools
 
 
-@settings(max_examples=60 * THOROUGH, deadline=None)
+@settings(max_examples=60 * THOROUGH)
 @given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(0, 0xFFFF), max_size=30)), max_size=8))
 def test_multicast_hashes_are_the_union_of_the_last_lists(messages: list[tuple[int, list[int]]]) -> None:
     bench = Bench()
@@ -298,7 +298,7 @@ def test_under_a_port_vlan_the_vf_may_not_choose(vf: VfDriver, bench: Bench) -> 
 VLAN_STEPS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40), st.booleans()), max_size=120)
 
 
-@settings(max_examples=40 * THOROUGH, deadline=None)
+@settings(max_examples=40 * THOROUGH)
 @given(VLAN_STEPS)
 def test_memberships_are_those_that_were_acknowledged(steps: list[tuple[int, int, bool]]) -> None:
     bench = Bench()
@@ -520,7 +520,7 @@ ACCESS = st.one_of(
 )
 
 
-@settings(max_examples=150 * THOROUGH, deadline=None)
+@settings(max_examples=150 * THOROUGH)
 @given(st.lists(ACCESS, max_size=30))
 def test_no_guest_breaks_the_pf_or_gets_it_stuck(accesses: list[tuple[str, object]]) -> None:
     bench = Bench()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulators.dma import BytesMemory
@@ -116,7 +116,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150 * THOROUGH, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=150 * THOROUGH)
 @given(
     st.sampled_from(["82576", "I350"]),
     st.lists(DESCRIPTORS, min_size=1, max_size=64),

@@ -221,7 +221,7 @@ NUMBERS = st.one_of(st.integers(-2, 6), st.sampled_from([65535, 65536]), st.inte
 SAID = st.lists(st.tuples(NUMBERS, st.lists(st.sampled_from(["eventfd", "memory", "pipe"]), max_size=2)), max_size=12)
 
 
-@settings(max_examples=150 * THOROUGH, deadline=None)
+@settings(max_examples=150 * THOROUGH)
 @given(SAID, SAID, st.binary(max_size=7))
 def test_whatever_a_server_says(before: list[tuple[int, list[str]]], after: list[tuple[int, list[str]]], rest: bytes) -> None:
     """Only ``ServerError`` comes out, under a name; what was believed is consistent, and no descriptor is lost."""

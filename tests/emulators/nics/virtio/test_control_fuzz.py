@@ -93,7 +93,7 @@ def commands(draw: st.DrawFn) -> tuple[int, int, bytes]:
     return klass, number, data
 
 
-@settings(max_examples=60 * THOROUGH, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60 * THOROUGH, suppress_health_check=list(HealthCheck))
 @given(st.lists(commands(), min_size=1, max_size=25), st.booleans())
 def test_whatever_commands_say(said: list[tuple[int, int, bytes]], packed: bool) -> None:
     options = {"queue_pairs": str(PAIRS), "rss": "on", "hash": "on", "packed": "on"}

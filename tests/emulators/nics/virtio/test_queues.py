@@ -34,7 +34,7 @@ steps = st.lists(
 
 
 @given(format_=st.sampled_from(FORMATS), size=st.sampled_from([1, 2, 8, 16]), pieces=st.sampled_from([1, 1 << 11]), steps=steps)
-@settings(max_examples=150 * THOROUGH, deadline=None)
+@settings(max_examples=150 * THOROUGH)
 def test_every_message_arrives_once_and_in_order(format_, size, pieces, steps):
     """No doorbell, no interrupt and no buffer is lost, however the two sides take turns."""
     station = Station(MODERN | format_, size=size, pieces=pieces)

@@ -41,7 +41,7 @@ def split_frames(received: list[bytes], size: int = 12) -> list[tuple[bytes, byt
         st.just(("turn",)), st.just(("reap",)),
     ), max_size=40),
 )  # fmt: skip
-@settings(max_examples=150 * THOROUGH, deadline=None)
+@settings(max_examples=150 * THOROUGH)
 def test_every_frame_arrives_once_and_in_order(format_, merge, pieces, steps):
     """Whatever buffers there are, and whoever waits for whom."""
     station = Station(SMALL | format_ | (Feature.MRG_RXBUF if merge else Feature(0)), pieces=pieces)

@@ -470,7 +470,7 @@ def test_nothing_is_written_beyond_the_rings(s: Station) -> None:
     assert s.get(RX_DONE + 16 * 96, 64) == before and s.get(BODIES, 16) == bytes(16)
 
 
-@settings(max_examples=40 * THOROUGH, deadline=None)
+@settings(max_examples=40 * THOROUGH)
 @given(
     st.lists(st.lists(st.integers(60, 9018), min_size=1, max_size=20), max_size=10),
     st.sampled_from(["H", "HB", "HBB", "HHB"]),

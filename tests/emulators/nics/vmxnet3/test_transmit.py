@@ -383,7 +383,7 @@ def test_statistics_are_written_when_asked_for(s: Station) -> None:
     assert s.queue_desc("tx").stats.ucastPktsTxOK == 0
 
 
-@settings(max_examples=40 * THOROUGH, deadline=None)
+@settings(max_examples=40 * THOROUGH)
 @given(
     st.lists(st.lists(st.lists(st.integers(1, 700), min_size=1, max_size=6), min_size=1, max_size=9), max_size=8),
     st.sampled_from([32, 64, 96]),
