@@ -159,7 +159,7 @@ def test_a_server_that_never_stops_to_ask(attach: Attach, monkeypatch: pytest.Mo
     ask = message(1, DMA_WRITE, struct.pack("<QQ", 0, 0), flags=NO_REPLY)
     server.handlers[REGION_WRITE] = lambda peer, request: peer.send(ask)
     client.bar(0).u32[0] = 1
-    assert client._channel.serve(5)
+    assert client._channel.serve(LONG)
     client.bar(0).u32[0] = 1
     assert select.select([client._channel], [], [], LONG)[0]
     with monkeypatch.context() as patched:
