@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -87,13 +86,11 @@ def test_in_process(name: str, options: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", ["igbvf", "igbvf-i350"])
 def test_on_the_socket_with_a_neighbour(name: str, tmp_path: Path) -> None:
-    began = time.monotonic()
     with ServerProcess([name, name], folder=tmp_path) as server:
         here, there = (f"vfio-user:{path}" for path in server.sockets)
         report = judge_via(here, find(name), neighbour=there, tests=WORKING)
     assert problems(report) == [] and report.passed
     assert {"rx[0]", "tx[0]", "bar0.ivar0.int_alloc_rx0"} <= {r.register for r in report.rows if r.outcome is Outcome.PASS}
-    assert time.monotonic() - began < 30
 
 
 def test_on_the_socket_alone(tmp_path: Path) -> None:
