@@ -17,6 +17,8 @@ from emulators.qemu.vm import VM
 
 HUGE_PAGE = 2 << 20  # bytes
 PROMPT = "testpmd> "
+_EVENT = r"(\r?\nPort \d+: [^\r\n]* event\r?\n)?"  # of another thread, which may come in the middle of a prompt
+_PROMPTED = _EVENT.join(map(re.escape, PROMPT))
 _IN, _OUT, _STATUS, _HOLDER = (f"/run/testpmd.{name}" for name in ("in", "out", "status", "holder"))
 # glibc buffers stdout fully when it is no terminal, while the prompt is written past it; coreutils' stdbuf undoes that.
 _UNBUFFERED = "LD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so _STDBUF_O=0"
@@ -95,7 +97,9 @@ class Testpmd:
 
         Behind the prompt there may be more: what a port has to tell comes when it comes. It is left for later.
         """
-        return self._until(PROMPT, re.compile(PROMPT.encode()), typing, timeout).removesuffix(PROMPT)
+        said = self._until(PROMPT, re.compile(_PROMPTED.encode()), typing, timeout)
+        *_, prompt = re.finditer(_PROMPTED, said)
+        return said[: prompt.start()] + "".join(filter(None, prompt.groups()))
 
     def _until(self, words: str, end: re.Pattern[bytes], typing: str, timeout: float) -> str:
         """What testpmd says up to ``end``, which has ``words`` in it, after the shell has done ``typing``."""

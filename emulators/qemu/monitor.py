@@ -34,14 +34,29 @@ class Monitor:
             raise GuestError(f"QEMU refuses {command}: {error}") from error
 
     def event(self, name: str, timeout: float = 30.0) -> dict[str, Any]:
-        """The next event of that name, the ones already received included; others which came before it are dropped."""
+        """The next event of that name, the ones already received included; others which came before it are dropped.
+
+        Raises GuestDied if QEMU ends without it.
+        """
+        from qemu.qmp import Runstate
+
         client = self._connected(timeout)
 
         async def awaited() -> dict[str, Any]:
-            while True:
-                message = await client.events.get()
-                if message["event"] == name:
-                    return dict(message)
+            over = asyncio.ensure_future(client.runstate_changed())
+            await asyncio.sleep(0)  # it waits now, for changes from here on; of one before, the state tells
+            try:
+                while client.runstate is Runstate.RUNNING or not client.events.empty():
+                    next_one = asyncio.ensure_future(client.events.get())
+                    try:
+                        await asyncio.wait((over, next_one), return_when=asyncio.FIRST_COMPLETED)
+                        if next_one.done() and next_one.result()["event"] == name:
+                            return dict(next_one.result())
+                    finally:
+                        next_one.cancel()
+                raise EOFError(f"{name} will not come")
+            finally:
+                over.cancel()
 
         return dict(self._wait(awaited(), timeout, f"QMP event {name}"))
 

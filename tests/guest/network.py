@@ -61,9 +61,9 @@ def send_file(sender: VM, receiver: VM, address: str, size: int = 1 << 20, port:
     sender.put("/tmp/sent", data)
     # busybox nc hangs up when its input ends, and the sender with it: a fifo held open never does
     receive = f"(nc -l -p {port} 0<> /tmp/open > /tmp/got; touch /tmp/done) > /dev/null 2>&1 &"
-    receiver.run(f"rm -f /tmp/got /tmp/done /tmp/open; mkfifo /tmp/open; {receive}", check=True)
-    attempt = f"for i in $(seq 20); do nc -w 60 {address} {port} < /tmp/sent && exit 0; sleep 0.2; done; exit 1"
-    sender.run(attempt, timeout=120, check=True)
+    listens = f"for i in $(seq 300); do grep -q ':{port:04X} .* 0A ' /proc/net/tcp* && exit 0; sleep 0.1; done; exit 1"
+    receiver.run(f"rm -f /tmp/got /tmp/done /tmp/open; mkfifo /tmp/open; {receive} {listens}", timeout=60, check=True)
+    sender.run(f"nc -w 60 {address} {port} < /tmp/sent", timeout=120, check=True)
     receiver.run("for i in $(seq 100); do [ -e /tmp/done ] && exit 0; sleep 0.1; done; exit 1", check=True)
     assert hashlib.sha256(receiver.get("/tmp/got")).digest() == hashlib.sha256(data).digest()
 

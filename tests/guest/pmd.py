@@ -221,6 +221,12 @@ def stats(pmd: Testpmd, number: int = 0) -> dict[str, int]:
     return {name: int(value) for name, value in re.findall(r"([RT]X-\w+): +(\d+)", pmd(f"show port stats {number}"))}
 
 
+def counted(pmd: Testpmd, count: int, name: str = "TX-packets", number: int = 0) -> dict[str, int]:
+    """``stats`` when ``name`` has come to ``count``: a device may tell what it has counted a moment later."""
+    until(lambda: stats(pmd, number)[name] == count, 30)
+    return stats(pmd, number)
+
+
 def xstats(pmd: Testpmd, number: int = 0) -> dict[str, int]:
     """``show port xstats``."""
     return {name: int(value) for name, value in re.findall(r"^(\w+): (\d+)$", pmd(f"show port xstats {number}"), re.M)}
@@ -256,9 +262,9 @@ def txonly(
     pmd("clear port stats all")
     with cable.emptied() as frames:
         pmd("start")
-        until(lambda: len(frames) >= count)
+        until(lambda: len(frames) >= count, 60)
         sent = streams(pmd("stop"), "TX")
-        until(lambda: left() >= sum(sent.values()), 30)
+        until(lambda: left() >= sum(sent.values()), 60)
     assert left() == sum(sent.values())
     return frames, sent
 
@@ -277,7 +283,7 @@ def tx_first(pmd: Testpmd, cable: Cable, bursts: int) -> tuple[list[bytes], dict
     with cable.emptied() as frames:
         pmd(f"start tx_first {bursts}")
         sent = streams(pmd("stop"), "TX")
-        until(lambda: len(frames) >= sum(sent.values()))
+        until(lambda: len(frames) >= sum(sent.values()), 60)
     assert len(frames) == sum(sent.values()) == 32 * bursts * len(sent)
     return frames, sent
 
@@ -293,7 +299,7 @@ def feed(pmd: Testpmd, number: int, cable: Cable, frames: Sequence[bytes]) -> No
         part = frames[at : at + AT_ONCE]
         cable.send(*part)
         came += len(part)
-        until(lambda came=came: stats(pmd, number)["RX-packets"] == came)  # type: ignore[misc]
+        counted(pmd, came, "RX-packets", number)
 
 
 END = 1001

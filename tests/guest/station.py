@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--target", default="192.0.2.1", help="whom to ping")
     parser.add_argument("--count", type=int, default=20, help="frames to answer, or pings to send")
     parser.add_argument("--size", type=int, default=56, help="octets of data in a ping")
-    parser.add_argument("--seconds", type=float, default=30.0, help="give up after so long")
+    parser.add_argument("--seconds", type=float, default=100.0, help="give up after so long")
     parser.add_argument("--interrupts", action="store_true", help="wait for packets by interrupt")
     parser.add_argument("--tour", action="store_true", help="ask the PF for everything first")
     parser.add_argument("--physical", action="store_true", help="vfio: only: the device passes the IOMMU by")
@@ -102,8 +102,12 @@ class Station:
         tour = self.tour() if self.wanted.tour else {}
         self.judge.phase = "traffic"
         idle = self.pool.available
+        if self.wanted.interrupts:  # before anybody sends: what comes in before it is waited for is told of later
+            self.port.rx_intr_enable(0)
         say({"ready": self.port.mac_addr.hex(":")})
         result = tour | getattr(self, self.wanted.mode)()
+        if self.wanted.interrupts and not self.woken:  # all was there whenever it looked
+            self.woken += len(self.port.intr_wait(0)[0])
         self._wait_until_sent(idle)
         if self.wanted.tour:
             self.judge.phase = "reset after traffic"

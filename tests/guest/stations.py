@@ -20,6 +20,7 @@ MACHINE = {"modules": ["vfio-pci"], "viommu": True, "kits": ["python"]}
 """What a guest needs for a station; its devices are at ``vm.bdfs`` and still to be bound."""
 
 _START = 150.0  # seconds under TCG, beside another guest
+_END = 150.0  # more than a station takes to give up by itself
 
 
 class GuestStation:
@@ -41,7 +42,7 @@ class GuestStation:
         self.mac = mac_bytes(ready[0])
         return self
 
-    def result(self, seconds: float = 60.0) -> dict[str, Any]:
+    def result(self, seconds: float = _END) -> dict[str, Any]:
         """What came of it, when it has ended by itself."""
         self._wait(f"[ -s {self._out}.status ]", seconds)
         assert self.vm.run(f"cat {self._out}.status").text == "0", self._said()
@@ -83,7 +84,7 @@ class HostStation:
         self.mac = mac_bytes(json.loads(first)["ready"])
         return self
 
-    def result(self, seconds: float = 60.0) -> dict[str, Any]:
+    def result(self, seconds: float = _END) -> dict[str, Any]:
         """What came of it, when it has ended by itself."""
         assert self._process.stdout is not None
         assert self._process.wait(seconds) == 0, self._said()

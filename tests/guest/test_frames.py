@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.guest.conftest import Bench
-from tests.guest.network import ADDRESSES, ping, send_file, up
+from tests.guest.network import ADDRESSES, carrier, ping, send_file, up
 
 pytestmark = pytest.mark.guest
 
@@ -23,6 +23,7 @@ def test_jumbo_frames(bench: Bench, device: str, kernel: str, clean) -> None:
         split = client.ask("peek", function="vf1", paths=["srrctl[0]"])["srrctl[0]"] >> 25 & 7
     for vm in (a, b):
         vm.run("ip link set eth0 mtu 1500", check=True)
+        carrier(vm, True)
     ping(a, ADDRESSES[1], size=1472)
     assert split == 5, "stock igbvf splits headers from data at this MTU"
     bench.add_up("vf0", "vf1")

@@ -70,7 +70,7 @@ def transmit(bench: Bench, pmd: Testpmd, queues: int) -> tuple[dict[tuple[int, i
     pmd("clear port stats 0")
     enough = sunk(bench)["frames"] + 2000 * queues
     pmd("start")
-    until(lambda: sunk(bench)["frames"] >= enough)
+    until(lambda: sunk(bench)["frames"] >= enough, 60)
     said = pmd("stop")
     heads_and_tails = [f"{name}[{queue}]" for queue in range(queues) for name in ("tdh", "tdt")]
     with bench.server.control() as client:
@@ -79,7 +79,7 @@ def transmit(bench: Bench, pmd: Testpmd, queues: int) -> tuple[dict[tuple[int, i
             at = client.ask("peek", function="vf0", paths=heads_and_tails)
             return all(at[head] == at[tail] for head, tail in zip(heads_and_tails[::2], heads_and_tails[1::2], strict=True))
 
-        until(done)
+        until(done, 60)
     sent = streams(said, "TX") if queues > 1 else {(0, 0): stats(pmd)["TX-packets"]}
     return sent, sunk(bench)
 

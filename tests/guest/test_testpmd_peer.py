@@ -13,7 +13,7 @@ import pytest
 from emulators.fabric.frames import mac_bytes
 from emulators.qemu import RawDevice, VfioUser
 from emulators.qemu.dpdk import Testpmd, huge_pages
-from emulators.qemu.vfio import bind
+from emulators.qemu.vfio import bind, virtual_functions
 from tests.guest.conftest import Bench
 from tests.guest.pmd import FCS, MACHINE, PEER, Cable, frame, heard, port, testpmd, xstats
 
@@ -88,9 +88,9 @@ def test_answers_as_the_vf_of_qemu(bench: Bench, device: str, kernel: str, tmp_p
     devices = [VfioUser(str(bench.server.sockets[0])), RawDevice("igb,netdev=n0")]
     options = {**MACHINE, "modules": ["vfio-pci", "igb"], "arguments": ["-netdev", theirs.netdev("n0")]}
     with bench.lab.vm(devices, kernel=kernel, **options) as vm:  # type: ignore[arg-type]
-        vm.run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1; ip link set eth0 up; "
-               "echo 1 > /sys/class/net/eth0/device/sriov_numvfs && ip link set eth0 vf 0 mac 02:00:00:00:00:01 && "
-               "ip link set eth0 vf 0 trust on", check=True)  # fmt: skip
+        vm.run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1", check=True)
+        virtual_functions(vm, "eth0")
+        vm.run("ip link set eth0 vf 0 mac 02:00:00:00:00:01 && ip link set eth0 vf 0 trust on", check=True)
         bind(vm, port(0), THEIRS)
         huge_pages(vm)
         with testpmd(vm, device, port(0), THEIRS, args=["--port-topology=loop"]) as pmd:

@@ -37,7 +37,7 @@ def talk(cable: Cable, station: GuestStation) -> dict[str, Any]:
     frames = [frame(station.mac, size=size, mark=number) for number, size in enumerate(SIZES * 8)]
     for few in (frames[:3], frames[3:20], frames[20:]):
         assert cable.exchange(*few) == [echoed(each, station.mac) for each in few]
-    said = station.result(seconds=100)
+    said = station.result()
     count = len(frames)
     assert (said["echoed"], said["received"], said["sent"], said["missing"]) == (count, count, count, 0)
     assert said["sha256"] == hashlib.sha256(b"".join(frames)).hexdigest()
@@ -49,7 +49,7 @@ def rounds(cable: Cable, vm: VM, bdf: str, front: str, *more: str, ports: bool) 
 
     ``ports``: the legacy interface of a transitional device. The legacy front is where that goes through all rounds.
     """
-    base = (f"vfio:{bdf}", "echo", "--device", FRONTS[front].device, "--count", str(8 * len(SIZES)), "--seconds", "100", *more)
+    base = (f"vfio:{bdf}", "echo", "--device", FRONTS[front].device, "--count", str(8 * len(SIZES)), *more)
     if ports:
         base = (*base, "--with", "legacy=1")
     said = []

@@ -66,13 +66,13 @@ def test_lock_step_with_qemus(bench: Bench, front: str, kernel: str, tmp_path: P
         both = (f"vfio:{vm.bdfs[0]}", "echo", "--against", f"vfio:{vm.bdfs[1]}", "--interrupts", "--device", found.device)
         alike = ["--with", "always_notify=1", *(["--against-physical"] if passes_by else [])]
         alike += ["--grace", "0.5"]  # for which each of the many known differences is waited, too
-        with GuestStation(vm, *both, *alike, "--tour", "--count", str(len(SIZES) * 4), "--seconds", "150") as station:
+        with GuestStation(vm, *both, *alike, "--tour", "--count", str(len(SIZES) * 4)) as station:
             frames = [frame(station.mac, size=size, mark=number) for number, size in enumerate(SIZES * 4)]
             for each in frames:  # one at a time: indexes of rings go on as frames come, at each device's own pace
                 for cable in reversed(cables):  # ours last: when it has done its part, the driver waits a grace for theirs
                     cable.send(each)
                 assert [cable.receive(1) for cable in cables] == [[echoed(each, station.mac)]] * 2
-            said = station.result(seconds=150)
+            said = station.result()
         assert (said["echoed"], said["missing"]) == (len(frames), 0) and said["woken"]
         verdict = judge(set(compared(front, station)) - {CHANCE}, load(ENTRIES, front))
         assert verdict, str(verdict)

@@ -109,10 +109,14 @@ def test_segments_that_nobody_cuts(bench: Bench, kernel: str, clean: Clean) -> N
 
 
 def sides(pair: Pair, side: str) -> tuple[int, int]:
-    """What the near end sent or the far one received, as the drivers count: packets, and large ones."""
-    vm, name = (pair.near, "eth0") if side == "near" else (pair.far, "eth1")
-    said = statistics(vm, name)
-    return (said["ucast pkts tx"], said["TSO pkts tx"]) if side == "near" else (said["ucast pkts rx"], said["LRO pkts rx"])
+    """What the near end sent or the far one received, as the drivers count: packets, and large ones. When both are at rest."""
+    vm, nic, way, large = (pair.near, 0, "tx", "TSO") if side == "near" else (pair.far, 1, "rx", "LRO")
+    for _ in range(20):
+        said = statistics(vm, f"eth{nic}")
+        queues = pair.bench.stats()["card"]["nics"][f"nic{nic}"]["transmit" if way == "tx" else "receive"]
+        if said[f"ucast pkts {way}"] == sum(queue[f"ucastPkts{way.title()}OK"] for queue in queues):
+            break
+    return said[f"ucast pkts {way}"], said[f"{large} pkts {way}"]
 
 
 def test_large_bar(bench: Bench, kernel: str, clean: Clean) -> None:

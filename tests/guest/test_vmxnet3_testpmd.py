@@ -19,7 +19,7 @@ from emulators.fabric.frames import mac_text
 from emulators.qemu.dpdk import Testpmd
 from tests.guest.conftest import Bench
 from tests.guest.network import until
-from tests.guest.pmd import address, feed, frame, heard, shows, stats, streams, tx_first, txonly
+from tests.guest.pmd import address, counted, feed, frame, heard, shows, streams, tx_first, txonly
 from tests.guest.test_testpmd import discard
 from tests.guest.vmxnet3_ports import ADDRESSES, PEER, PORTS, Ports, ours, qemus
 
@@ -48,8 +48,9 @@ def txonly_and_rxonly(ports: Ports) -> None:
             assert {len(packet) for packet in got} == {size}
             assert size != 64 or set(got) == {each}, "every octet"
             assert set(sent) == {(0, queue) for queue in range(ports.queues)}
-            total, counted = sum(sent.values()), stats(pmd)
-            assert counted["TX-packets"] == total and counted["TX-bytes"] == size * total and not counted["TX-errors"]
+            total = sum(sent.values())
+            told = counted(pmd, total)
+            assert told["TX-packets"] == total and told["TX-bytes"] == size * total and not told["TX-errors"]
 
         pmd("set portlist 1")
         pmd("set fwd rxonly")
@@ -57,7 +58,7 @@ def txonly_and_rxonly(ports: Ports) -> None:
         sizes = [60 + 7 * i % 1455 for i in range(1500)]
         feed(pmd, 1, ports.cables[1], [frame(ADDRESSES[1], size=size) for size in sizes])
         assert sum(streams(pmd("stop"), "RX").values()) == len(sizes)
-        got = stats(pmd, 1)
+        got = counted(pmd, len(sizes), "RX-packets", 1)
         assert got["RX-bytes"] == sum(sizes) and got["RX-errors"] == got["RX-missed"] == got["RX-nombuf"] == 0
 
 
@@ -75,7 +76,7 @@ def io_and_macswap_from_port_to_port(ports: Ports) -> None:
                 assert ports.cables[there].receive(len(sizes)) == expected[here], engine
             said = pmd("stop")
             assert sum(streams(said, "RX").values()) == sum(streams(said, "TX").values()) == 2 * len(sizes)
-        received, sent = stats(pmd, 0), stats(pmd, 1)
+        received, sent = counted(pmd, 2 * len(sizes), "RX-packets", 0), counted(pmd, 2 * len(sizes), "TX-packets", 1)
         assert received["RX-packets"] == sent["TX-packets"] == 2 * len(sizes)
         assert received["RX-bytes"] == sent["TX-bytes"] == 2 * sum(sizes)
 
@@ -118,7 +119,7 @@ def checksums_and_segmentation(ports: Ports) -> None:
                 continue
             data = bytes(packet[TCP].payload if TCP in packet else packet[UDP].payload)
             pieces = -(-len(data) // MSS) if TCP in packet else 1
-            got = [Ether(raw) for raw in ports.cables[1].receive(pieces, seconds=5)]
+            got = [Ether(raw) for raw in ports.cables[1].receive(pieces)]
             assert len(got) == pieces, name
             assert all(right(each) for each in got), name
             layer = TCP if TCP in packet else UDP
@@ -222,7 +223,7 @@ def stop_start_reset_close_and_detach(ports: Ports) -> None:
             pmd("stop")
 
         works()
-        assert stats(pmd)["TX-packets"] == 300
+        assert counted(pmd, 300)["TX-packets"] == 300
         for up in (False, True):
             ports.link(up)
             if not ports.ours:
@@ -238,7 +239,7 @@ def stop_start_reset_close_and_detach(ports: Ports) -> None:
             ports.cables[0].send(*[frame(own)] * 5)
             pmd("port start 0")
             works()
-        assert stats(pmd)["TX-packets"] == 4 * 300, "counters survive stops"
+        assert counted(pmd, 4 * 300)["TX-packets"] == 4 * 300, "counters survive stops"
         pmd("port stop 0")
         assert "Done" in pmd("port reset 0")
         pmd("port start 0")
@@ -249,7 +250,7 @@ def stop_start_reset_close_and_detach(ports: Ports) -> None:
     with ports.testpmd("--forward-mode=macswap", "--port-topology=loop", ports=1) as pmd:
         assert address(pmd) == own
         works()
-        assert stats(pmd)["TX-packets"] == 300
+        assert counted(pmd, 300)["TX-packets"] == 300
 
 
 TOURS = {

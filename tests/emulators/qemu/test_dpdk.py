@@ -53,6 +53,13 @@ def test_what_comes_behind_a_prompt_belongs_to_the_next_answer(guest: Guest, pmd
     assert types(guest, pmd, "stop", "") == ""
 
 
+@pytest.mark.parametrize("at", range(1, len(PROMPT)))
+def test_a_port_may_interrupt_a_prompt(guest: Guest, pmd: Testpmd, at: int) -> None:
+    guest.said = f"show port 0\r\nup\r\n{PROMPT[:at]}{EVENT}{PROMPT[at:]}".encode()
+    assert pmd("show port 0", timeout=0.1) == "up\n" + EVENT[1:]
+    assert types(guest, pmd, "stop", "") == ""
+
+
 def test_overheard_is_what_comes_up_to_a_line(guest: Guest, pmd: Testpmd) -> None:
     types(guest, pmd, "start", "", after=PACKET.format(64) + PACKET.format(1001).rpartition("\n")[0])
     with pytest.raises(GuestTimeout, match="did not say 'length=1001' in 0 s"):
