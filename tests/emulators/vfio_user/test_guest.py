@@ -55,6 +55,8 @@ def test_a_stock_driver_in_memory_without_a_file(lab, tmp_path):
     """igbvf pings while rings and packets are reached by DMA_READ and DMA_WRITE only, with its register reads in between."""
     from emulators.process import ServerProcess
     from emulators.qemu import VfioUser
+    from tests.guest.network import ADDRESSES, ping, up
+    from tests.guest.virtio import apart
 
     trace = tmp_path / "trace"
     plain = ["-object", "memory-backend-ram,id=plain,size=256M", "-machine", "memory-backend=plain"]
@@ -65,11 +67,9 @@ def test_a_stock_driver_in_memory_without_a_file(lab, tmp_path):
             arguments=[*plain, "-trace", "vfio_user_recv_hdr", "-D", str(trace)],
         ) as vm,
     ):  # fmt: skip
-        vm.run(
-            "ip netns add b; ip link set eth1 netns b; ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up; "
-            "ip -n b addr add 10.0.0.2/24 dev eth1; ip -n b link set eth1 up"
-        ).check()
-        assert "10 received" in vm.run("ping -c 10 -i 0.2 -s 1400 -w 30 10.0.0.2").check().text
+        up(vm, ADDRESSES[0])
+        up(apart(vm), ADDRESSES[1], "eth1")
+        ping(vm, ADDRESSES[1], count=10, size=1400)
         assert vm.kernel_warnings() == []
         assert vm.dmesg().count("Tx Unit Hang") == 0
     text = trace.read_text()
