@@ -31,6 +31,10 @@ SECONDS = 90.0
 LARGE, SMALL = 2 << 20, 64 << 10
 """Bytes of a page: two of the sizes that Linux on Arm has at once."""
 SIZE = {"chain": "4M", "work": "1M", **{f"letter {place}": "128K" for place in range(1, GUESTS + 1)}}
+PATIENCE = 300.0
+"""Seconds that who has claimed entries of a ring may stand still, as a guest beside another one may: nobody dies in here."""
+GIVEN = 48
+"""Objects of ``work`` that are under way at most: the others are there to be borrowed."""
 SHARES = 100
 """Objects that each guest has to have worked on."""
 ALONE = RingFlag.SP_ENQ | RingFlag.SC_DEQ
@@ -94,6 +98,8 @@ class Sharing:
         metadata.add_ring(self.todo)
         metadata.add_ring(self.done)
         metadata.add_memzone(small.reserve("over", 4))
+        for ring in (self.work.ring, self.todo, self.done):
+            ring.patience = PATIENCE
 
     def _letters(self, small: Hugepages) -> None:
         for place in range(1, GUESTS + 1):
@@ -152,7 +158,7 @@ class Sharing:
         deadline = time.monotonic() + SECONDS
         while min(done[place] for place in range(1, GUESTS + 1)) < SHARES or len(seen) < given:
             assert time.monotonic() < deadline, (given, done)
-            more = self.work.get(4) if min(done.values()) < SHARES else []
+            more = self.work.get(4) if min(done.values()) < SHARES and given - len(seen) + 4 <= GIVEN else []
             for pointer in more:
                 self.work.view(pointer)[:8] = given.to_bytes(8, "little")
                 given += 1

@@ -97,6 +97,8 @@ def pass_on(here: Ivshmem, shared: Shared, directory: memoryview, wanted: argpar
 def work(shared: Shared, place: int) -> dict[str, int]:
     """Take what waits and say who had it; and borrow objects from the pool meanwhile, which nobody else may have then."""
     pool, todo, done = shared.mempool("work"), shared.ring("todo"), shared.ring("done")
+    for ring in (pool.ring, todo, done):
+        ring.patience = PATIENCE
     over = shared.view("over").cast("I")
     worked = borrowed = 0
     end = time.monotonic() + PATIENCE
