@@ -17,6 +17,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "uio_pci_generic": {"modules": ["uio_pci_generic"], "viommu": False},
 }
 LOOP = ("--port-topology=loop",)
+PATIENT = {"patience": "30"}
+"""For a driver in a guest that stands still, as beside another one under TCG."""
+SECONDS = 60.0
+"""A bound that judges nothing: how late a guest, or a server, may be."""
 
 
 class Guest:
@@ -39,17 +43,17 @@ class Guest:
         """A new server for this guest, with what was said to the last one; the last one has ended."""
         former = self.bench.server
         server = self.bench.serve(arguments=["--take-over", str(former.control_path)])
-        until(lambda: not former.alive)
+        until(lambda: not former.alive, SECONDS)
         return server
 
     def exchange(self, *frames: bytes) -> list[bytes]:
         """What comes back for these."""
         self.cable.send(*frames)
-        return self.cable.receive(len(frames), seconds=3)
+        return self.cable.receive(len(frames), seconds=30)
 
 
 def guest(bench: Bench, cable: Cable, way: str = "vfio-pci", count: int = 1, **more: Any) -> Guest:
-    bench.serve(count, nets=[cable.net])
+    bench.serve(count, nets=[cable.net], options=PATIENT)
     vm = bench.guest(*range(count), **{**MACHINE, **WAYS[way], **more})
     bind(vm, *(port(number) for number in range(count)), driver=way)
     huge_pages(vm)

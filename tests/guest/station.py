@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--interrupts", action="store_true", help="wait for packets by interrupt")
     parser.add_argument("--tour", action="store_true", help="ask the PF for everything first")
     parser.add_argument("--physical", action="store_true", help="vfio: only: the device passes the IOMMU by")
-    parser.add_argument("--with", dest="options", action="append", default=[], help="of the driver, as legacy=1")
+    parser.add_argument("--with", dest="options", action="append", default=[], help="of the driver, as legacy=1 or patience=20")
     parser.add_argument("--room", type=int, default=2048, help="bytes of a packet buffer; 64 more are before it")
     parser.add_argument("--record", help="write what happens to this file")
     parser.add_argument("--against", help="drive a second device in lock-step, by this transport, and tell how they differ")
@@ -55,7 +55,8 @@ def main() -> int:
     try:
         device, judge = find(wanted.device), Judge()
         transport = open_transport(wanted.via, device, **({"physical": True} if wanted.physical else {}))
-        more = {name: bool(int(value)) for name, _, value in (option.partition("=") for option in wanted.options)}
+        said = [option.partition("=") for option in wanted.options]
+        more = {name: bool(int(value)) if value in ("0", "1") else float(value) for name, _, value in said}
         if wanted.record:
             transport = Record(transport, device, wanted.record)
         if wanted.against:

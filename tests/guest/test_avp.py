@@ -18,7 +18,7 @@ from emulators.qemu.dpdk import Testpmd, huge_pages
 from emulators.qemu.vfio import bind
 from regmodel.structures.avp import MAX_PACKET
 from tests.emulators.nics.avp.station import flow
-from tests.guest.avp import LOOP, WAYS, Guest, guest, ran
+from tests.guest.avp import LOOP, SECONDS, WAYS, Guest, guest, ran
 from tests.guest.conftest import Bench
 from tests.guest.network import ping, until, up
 from tests.guest.pmd import END, MACHINE, Cable, Numbered, address, frame, heard, port, stats, streams, txonly
@@ -87,7 +87,7 @@ def _rxonly(g: Guest, pmd: Testpmd, mac: bytes) -> None:
     sizes = [60 + 13 * i % 1455 for i in range(400)]
     for at in range(0, len(sizes), 50):
         g.cable.send(*(frame(mac, size=size) for size in sizes[at : at + 50]))
-    until(lambda: stats(pmd)["RX-packets"] == len(sizes))
+    until(lambda: stats(pmd)["RX-packets"] == len(sizes), SECONDS)
     assert stats(pmd)["RX-bytes"] == sum(sizes)
     pmd("stop")
 
@@ -129,7 +129,7 @@ def _migrated(g: Guest, pmd: Testpmd, mac: bytes) -> None:
     ran(pmd, "macswap")
     before = g.status()["generation"]
     g.bench.ctl("nic", "0", "migrate")
-    until(lambda: g.status()["migration"]["ack"] == "ATTACHED" and g.status()["generation"] == before + 1)
+    until(lambda: (s := g.status())["migration"]["ack"] == "ATTACHED" and s["generation"] == before + 1, SECONDS)
     assert len(g.exchange(*(frame(mac, mark=i) for i in range(20)))) == 20
     assert "Attaching port 0 to AVP device" in pmd("stop")
 
@@ -146,14 +146,15 @@ def _handed_over(g: Guest, pmd: Testpmd, mac: bytes) -> None:
             stream.more(300)
             stream.crowd()
             g.taken_over()
-            until(lambda n=before + generation: (s := g.status())["generation"] == n and s["migration"]["ack"] == "ATTACHED")
+            now = before + generation
+            until(lambda n=now: (s := g.status())["generation"] == n and s["migration"]["ack"] == "ATTACHED", SECONDS)
             assert g.status()["up"] and g.status()["errors"] == []
         stream.more(300)
         stream.enough()
-        until(lambda: stats(pmd)["RX-packets"] == stream.taken)
+        until(lambda: stats(pmd)["RX-packets"] == stream.taken, SECONDS)
         given_up = int(re.findall(r"TX-dropped: (\d+)", pmd("stop"))[0])
         counted = stats(pmd)
-        until(lambda: len(stream.back) == counted["TX-packets"])
+        until(lambda: len(stream.back) == counted["TX-packets"], SECONDS)
     assert counted["RX-packets"] == stream.taken and stream.back == sorted(set(stream.back))
     assert stream.taken - len(stream.back) == given_up - counted["TX-errors"], "testpmd counts what the driver refused, too"
 
@@ -164,7 +165,7 @@ def _handed_over_at_rest(g: Guest, pmd: Testpmd, mac: bytes) -> None:
     """
     before = g.status()["generation"]
     g.taken_over()
-    until(lambda: (s := g.status())["generation"] == before + 1 and s["migration"]["ack"] == "ATTACHED")
+    until(lambda: (s := g.status())["generation"] == before + 1 and s["migration"]["ack"] == "ATTACHED", SECONDS)
     assert g.status()["up"] and g.status()["errors"] == []
     ran(pmd, "macswap")
     assert len(g.exchange(*(frame(mac, mark=i) for i in range(20)))) == 20
@@ -278,7 +279,7 @@ def test_hot_plug(bench: Bench, tmp_path: Path, cable: Cable, clean: Any) -> Non
             _used(vm, pmd, cable)
             vm.run(f"echo 1 > {SLOT}/remove", check=True)
             vm.run("echo 1 > /sys/bus/pci/rescan", check=True)
-        until(lambda: vm.run(f"[ -e {SLOT} ]").status == 0)
+        until(lambda: vm.run(f"[ -e {SLOT} ]").status == 0, SECONDS)
     clean(vm)
 
 
@@ -292,7 +293,7 @@ def _testpmd_alone(vm: VM, *eal: str) -> Iterator[Testpmd]:
 
 def _used(vm: VM, pmd: Testpmd, cable: Cable) -> None:
     """A device that has just come: attached, used, detached."""
-    until(lambda: vm.run(f"[ -e {SLOT} ]").status == 0)
+    until(lambda: vm.run(f"[ -e {SLOT} ]").status == 0, SECONDS)
     bind(vm, port(0))
     assert "is attached" in pmd(f"port attach {port(0)}")
     number = int(re.findall(r"port (\d+)", pmd("show port summary all") + "port 1")[-1])
@@ -302,7 +303,7 @@ def _used(vm: VM, pmd: Testpmd, cable: Cable) -> None:
     pmd("set fwd macswap")
     pmd("start")
     cable.send(*(frame(mac, mark=i) for i in range(10)))
-    assert len(cable.receive(10, seconds=3)) == 10
+    assert len(cable.receive(10, seconds=30)) == 10
     pmd("stop")
     pmd(f"port stop {number}")
     pmd(f"port close {number}")

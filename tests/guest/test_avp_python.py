@@ -15,6 +15,7 @@ import pytest
 from emulators.qemu import VM
 from emulators.qemu.vfio import bind
 from regmodel.conformance.outcomes import Outcome
+from tests.guest.avp import PATIENT
 from tests.guest.conforming import conform
 from tests.guest.conftest import Bench
 from tests.guest.pmd import Cable, frame
@@ -24,6 +25,8 @@ from tests.guest.test_python_driver import COUNT, talk
 pytestmark = [pytest.mark.guest, pytest.mark.any_kernel]
 
 DEVICE = "avp"
+STATION = ("echo", "--device", DEVICE, "--with", "patience=20")
+"""Its host may be late to answer a request: nothing here judges how soon it does."""
 SIZES = (60, 64, 127, 500, 1514)
 SECONDS = 90.0
 """That Python may take to start in a guest beside others."""
@@ -34,16 +37,17 @@ from drivers.nics.avp import Avp
 from drivers.transports.opening import open_transport
 from regmodel.devices.avp import AVP
 
-with open_transport(sys.argv[1], AVP) as transport, Avp(transport, AVP) as port:
+with open_transport(sys.argv[1], AVP) as transport, Avp(transport, AVP, patience=20) as port:
     pool = Mempool(transport, 256)
     port.configure()
     port.rx_queue_setup(0, pool, 64)
     port.tx_queue_setup(0, pool, 64)
     port.start()
+    port.intr_wait(0)  # enables MSI-X: from now on an interrupt is kept until somebody waits for it
     print("ready", flush=True)
-    end, waits = transport.now() + 40, 0
+    end, waits = transport.now() + 90, 0
     while not port.migrations and transport.now() < end:
-        port.intr_wait(40)
+        port.intr_wait(90)
         waits += 1
     print("migrations", port.migrations, "waits", waits)
 """
@@ -59,7 +63,7 @@ def cable(tmp_path: Path) -> Iterator[Cable]:
 
 def served(bench: Bench, cable: Cable) -> tuple[VM, str]:
     """A guest, and the address of its device, which is bound to ``vfio-pci``."""
-    bench.serve(nets=[cable.net])
+    bench.serve(nets=[cable.net], options=PATIENT)
     vm = bench.guest(0, **MACHINE, root_port=True)
     (bdf,) = vm.bdfs
     bind(vm, bdf)
@@ -69,7 +73,7 @@ def served(bench: Bench, cable: Cable) -> tuple[VM, str]:
 def test_on_ours(bench: Bench, kernel: str, cable: Cable, clean: Any) -> None:
     """Packets; a migration in the middle of them; the interrupt that tells of one."""
     vm, bdf = served(bench, cable)
-    with GuestStation(vm, f"vfio:{bdf}", "echo", "--device", DEVICE, "--count", COUNT) as station:
+    with GuestStation(vm, f"vfio:{bdf}", *STATION, "--count", COUNT) as station:
         assert not talk(cable, station)["woken"], "there is no interrupt for packets"
     _migrated(bench, vm, bdf, cable)
     _woken(bench, vm, bdf)
@@ -94,15 +98,15 @@ def test_conformance(bench: Bench, kernel: str, cable: Cable, clean: Any) -> Non
 
 def _migrated(bench: Bench, vm: VM, bdf: str, cable: Cable) -> None:
     """The station looks after its port once a second: the host arranges its memory anew, and nothing is lost."""
-    with GuestStation(vm, f"vfio:{bdf}", "echo", "--device", DEVICE, "--count", str(4 * len(SIZES))) as station:
+    with GuestStation(vm, f"vfio:{bdf}", *STATION, "--count", str(4 * len(SIZES))) as station:
         frames = [frame(station.mac, size=size, mark=number) for number, size in enumerate(SIZES * 4)]
         half = len(frames) // 2
         cable.send(*frames[:half])
-        assert cable.receive(half) == [echoed(each, station.mac) for each in frames[:half]]
+        assert cable.receive(half, seconds=30) == [echoed(each, station.mac) for each in frames[:half]]
         before = bench.ctl("nic", "0", "status")["generation"]
         bench.ctl("nic", "0", "migrate")
         cable.send(*frames[half:])
-        assert cable.receive(half) == [echoed(each, station.mac) for each in frames[half:]]
+        assert cable.receive(half, seconds=30) == [echoed(each, station.mac) for each in frames[half:]]
         found = bench.ctl("nic", "0", "status")
         assert (found["generation"], found["migration"]["ack"], found["errors"]) == (before + 1, "ATTACHED", [])
         said = station.result()
