@@ -14,12 +14,18 @@ MODULE = "vfio-pci"
 
 
 def bind(vm: VM, *bdfs: str, driver: str = MODULE) -> None:
-    """Give PCI functions (``0000:01:00.0``) to a driver by name, whichever has them now. Raises ``GuestError``."""
+    """Give PCI functions (``0000:01:00.0``) to a driver by name, whichever has them now. Raises ``GuestError``.
+
+    One that has just been inserted is in sysfs before it is offered to drivers (Linux drivers/pci/bus.c
+    ``pci_bus_add_device``): that is waited for.
+    """
     for bdf in bdfs:
         device = f"/sys/bus/pci/devices/{bdf}"
+        taken = f"case $(readlink {device}/driver) in */{driver}) exit 0 ; esac"
         done = vm.run(f"[ ! -e {device}/driver ] || echo {bdf} > {device}/driver/unbind; "
                       f"echo {driver} > {device}/driver_override && echo {bdf} > /sys/bus/pci/drivers_probe; "
-                      f"[ $(basename $(readlink {device}/driver)) = {driver} ]")
+                      f"[ -e {device} ] && [ -e /sys/bus/pci/drivers/{driver} ] || exit 1; "
+                      f"for i in $(seq 100); do {taken}; sleep 0.1; done; exit 1")
         if done.status:
             needs = " and has an IOMMU (viommu=True, --viommu)" if driver == MODULE else ""
             raise GuestError(f"{driver} does not take {bdf}: see that {vm.name} has that device, has loaded that module{needs}")
