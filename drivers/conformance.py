@@ -163,13 +163,14 @@ class TransportTarget:
         return int(self._hardware.cell(access.path).value)
 
     def _heard(self, access: do.Heard) -> int:
+        from drivers.neighbour import looks
+
         frames: list[bytes] = []
-        end = self.transport.now() + access.seconds
-        while True:
+        for _ in looks(self.transport, access.seconds, NAP):
             frames += [frame for frame in self._wire.heard() if frame[12:14] == do.CHECKS]
-            if len(frames) >= access.frames or self.transport.now() >= end:
-                return do.digest(frames)
-            self.transport.sleep(NAP)
+            if len(frames) >= access.frames:
+                break
+        return do.digest(frames)
 
     def _reset_peer(self, access: do.ResetPeer) -> None:
         self._world.card.control(["pf-reset"])

@@ -6,7 +6,7 @@ frames that the function under test has sent since the last time, in order) and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from drivers.mempool import Indices, Mempool
 from drivers.nics import driver_for
 from drivers.transports import Transport
 from regmodel.catalogue import Device
+from regmodel.conformance.accesses import ALIVE, ROUNDS
 from regmodel.function import Buffer
 
 ADDRESS = bytes.fromhex("02005e10fffe")
@@ -25,6 +26,19 @@ BUFFERS, DESCRIPTORS, BURST = 1024, 256, 32
 PATIENCE = 1.0
 """Seconds that a frame may wait for room in the ring."""
 NAP = 1e-4
+
+
+def looks(transport: Transport, seconds: float, nap: float) -> Iterator[None]:
+    """Time to look, again and again until ``seconds`` have passed, and then as often as ``ROUNDS`` says."""
+    end = transport.now() + seconds
+    yield
+    while transport.now() < end:
+        transport.sleep(nap)
+        yield
+    for _ in range(ROUNDS):
+        transport.config_read(ALIVE.offset, ALIVE.size)
+        transport.sleep(nap)
+        yield
 
 
 class Neighbour:
@@ -45,11 +59,10 @@ class Neighbour:
         """One frame on its way. Raises ``DriverError`` when the ring takes none."""
         self._revive()
         packet = np.array([self._pool.put(frame)], np.intp)
-        end = self._transport.now() + PATIENCE
-        while not self._port.tx_burst(0, packet):
-            if self._transport.now() > end:
-                raise DriverError(f"{self._transport.name}: the neighbour cannot send; see to its PF and its link")
-            self._transport.sleep(NAP)
+        for _ in looks(self._transport, PATIENCE, NAP):
+            if self._port.tx_burst(0, packet):
+                return
+        raise DriverError(f"{self._transport.name}: the neighbour cannot send; see to its PF and its link")
 
     def heard(self) -> list[bytes]:
         """What has come."""

@@ -231,7 +231,8 @@ class Inject:
 class Heard:
     """What the device has sent since the last time, as ``digest`` makes it; waits up to ``seconds`` for ``frames`` frames.
 
-    Only frames of type ``CHECKS`` count: others may be on the same wire. Only for targets with a wire.
+    Before frames are missing, the device has answered ``ROUNDS`` times. Only frames of type ``CHECKS`` count: others may be on
+    the same wire. Only for targets with a wire.
     """
 
     frames: int
@@ -241,6 +242,16 @@ class Heard:
         return f"wait {self.seconds} s for {self.frames} frames of the device"
 
 
+ALIVE = ConfigRead(0x06, 2)
+"""STATUS, which the device answers itself wherever it is: a round trip without a side effect."""
+ROUNDS = 100
+"""What has to come is missing when its time is up by the clock and the device has since answered ``ALIVE`` so often, with a nap
+and a look after each.
+
+By the clock alone, a device would be accused whose process stood still. An answer comes after all that the device was told
+before. The work that it then has comes after the answer: a turn of its loop for each queue, or when some of its own time has
+passed. So one answer is not enough, and a nap belongs to each: a loop that is not the one that answers goes on meanwhile.
+"""
 CHECKS = bytes.fromhex("88b5")
 """The Ethernet type of frames that checks send: local experimental 1 (IEEE 802)."""
 

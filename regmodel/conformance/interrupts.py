@@ -107,7 +107,7 @@ class Block:
         expected, self.due = self.due, 0
         got = 0
         while expected & ~got:
-            more = yield Fired(SOON)
+            more = yield from self.live.fired(SOON)
             if not more:
                 break
             got |= more
@@ -269,7 +269,7 @@ def _throttle(block: Block, vector: int) -> Steps[None]:
         block.due, seen = 0, 0
         chance |= bool(message) and (yield Now()) - last < spacing // 2
         while seen != block.all:  # the first message of a vector is not held back, and may overtake those of others
-            more = yield Fired(SOON)
+            more = yield from block.live.fired(SOON)
             if not more:
                 break
             ahead |= bool(message) and not (seen | more) & bit and (seen | more) == others

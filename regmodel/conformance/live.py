@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from regmodel.conformance.accesses import Now, Read, Steps, Wait, Write
+from regmodel.conformance.accesses import ALIVE, ROUNDS, Fired, Now, Read, Steps, Wait, Write
 from regmodel.conformance.bench import Bench
 from regmodel.conformance.checks import Check, Skip
 from regmodel.conformance.outcomes import Outcome
@@ -69,13 +69,40 @@ class Live:
         return truth
 
     def until(self, look: Callable[[], Steps[bool]], seconds: float) -> Steps[bool]:
-        """``look`` again and again until it is so, at most ``seconds``."""
+        """``look`` again and again until it is so, at most ``seconds`` in which the device does not stand still: ``ROUNDS``."""
+        if (yield from self.within(look, seconds)):
+            return True
+        for _ in range(ROUNDS):
+            yield ALIVE
+            yield Wait(NAP)
+            if (yield from look()):
+                return True
+        return False
+
+    def within(self, look: Callable[[], Steps[bool]], seconds: float) -> Steps[bool]:
+        """The same by the clock alone: for what must not come."""
         began = yield Now()
         while not (yield from look()):
             if (yield Now()) - began > seconds * 1e6:
                 return False
             yield Wait(NAP)
         return True
+
+    def caught_up(self) -> Steps[None]:
+        """What the device was told before, by whomever, has reached it, and it has done what it does about that."""
+        for _ in range(ROUNDS):
+            yield ALIVE
+            yield Wait(NAP)
+
+    def fired(self, seconds: float) -> Steps[int]:
+        """``Fired``, of which at least one has to come; waits as ``until`` does."""
+        got = yield Fired(seconds)
+        for _ in range(ROUNDS):
+            if got:
+                break
+            yield ALIVE
+            got = yield Fired(NAP)
+        return got
 
 
 def live(bench: Bench, about: str, work: Callable[[Live], Steps[None]]) -> Check:

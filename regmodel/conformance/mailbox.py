@@ -76,6 +76,14 @@ class Box:
 
         return (yield from self.live.until(there, seconds or self.talk.seconds))
 
+    def answers(self) -> Steps[bool]:
+        """A message comes, which need not come."""
+
+        def there() -> Steps[bool]:
+            return bool((yield from self.look(self.talk.arrived)))
+
+        return (yield from self.live.within(there, QUIET))
+
     def goes(self, field: str, seconds: float) -> Steps[bool]:
         def gone() -> Steps[bool]:
             return not (yield from self.look(field))
@@ -400,7 +408,7 @@ def _peer_resets(box: Box) -> Steps[None]:
     yield from box.settle()
     first = next(e for group in talk.exchanges.values() for e in group if e.reply)
     yield from box.send(box.request(first))
-    if (yield from box.arrives(talk.arrived, QUIET)):
+    if (yield from box.answers()):
         words = yield from box.receive(1)
         box.live.claim(words != [box.predicted(first)], "the peer goes on after its reset as if nothing had been")
     if (yield from box.open()):

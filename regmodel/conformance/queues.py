@@ -19,6 +19,9 @@ from regmodel.conformance.records import build, get
 ENTRIES, ROOM = 64, 2048
 """Descriptors of a ring, where that is ours to say; bytes per buffer, of which packets that come in may use ``room``."""
 PATIENCE = 2.0
+"""Seconds in which what is offered is done."""
+QUIET = 0.01
+"""Seconds after which what was not done by itself is not."""
 UNTOUCHED = 0xA5
 """What is in memory that nobody has written."""
 
@@ -73,6 +76,10 @@ class Queue(ABC):
 
     def done(self, slot: int, seconds: float = PATIENCE) -> Steps[bool]:
         return (yield from self.live.until(lambda: self.is_done(slot), seconds))
+
+    def taken(self, slot: int) -> Steps[bool]:
+        """A slot is done that has to be left alone."""
+        return (yield from self.live.within(lambda: self.is_done(slot), QUIET))
 
     def content(self, slot: int, size: int) -> Steps[bytes]:
         raw = yield Load(self.buffers + slot * ROOM, size)

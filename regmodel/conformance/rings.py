@@ -10,20 +10,19 @@ from functools import partial
 from typing import NamedTuple
 
 from regmodel.conduct import Generations, Traffic, Virtqueue, Way
-from regmodel.conformance.accesses import Heard, Inject, Steps, Wait, digest
+from regmodel.conformance.accesses import Heard, Inject, Steps, digest
 from regmodel.conformance.bench import Bench
 from regmodel.conformance.checks import Checks, Skip, Test
 from regmodel.conformance.generations import Generational
 from regmodel.conformance.live import Live, live, not_applicable
 from regmodel.conformance.mailbox import opened, why_not
 from regmodel.conformance.outcomes import Outcome
-from regmodel.conformance.queues import PATIENCE, UNTOUCHED, InPlace, Queue, frame
+from regmodel.conformance.queues import PATIENCE, QUIET, UNTOUCHED, InPlace, Queue, frame
 from regmodel.conformance.virtqueues import virtqueue
 
 TRANSFERS, BURST = 4096, 32
 LONG = 1514
 """Bytes of the longest frame that needs no asking."""
-QUIET = 0.01
 OWN = bytes.fromhex("02005e10fffd")
 """Where packets come from whose function has no address of its own."""
 
@@ -214,7 +213,7 @@ def _one(queue: Queue) -> Steps[None]:
     yield from carry(queue, make(queue, [60]))
     yield from counted.end(1, 60)
     yield from queue.settled("one descriptor")
-    queue.live.claim(not (yield from queue.done(1, QUIET)), "a descriptor that was not offered is done")
+    queue.live.claim(not (yield from queue.taken(1)), "a descriptor that was not offered is done")
     yield from carry(queue, make(queue, [LONG if not queue.inward else queue.room]))
     yield from queue.settled("another one")
 
@@ -270,9 +269,10 @@ def _stop_and_go(queue: Queue) -> Steps[None]:
         if queue.inward:
             yield from queue.free(1)
             yield Inject(frame(99))
+            yield from queue.live.caught_up()  # it comes while the queue rests, and not after the new start
         else:
             yield from queue.offer([make(queue, [60], 99)])
-        queue.live.claim(not (yield from queue.done(slot, QUIET)), "a stopped queue worked off a descriptor")
+        queue.live.claim(not (yield from queue.taken(slot)), "a stopped queue worked off a descriptor")
         if not queue.inward:
             yield from _left(queue, [])
         if not (yield from queue.start()):
@@ -296,7 +296,7 @@ def _overrun(queue: Queue) -> Steps[None]:
     if queue.dropped:
         yield from _all_dropped(queue, surplus)
     else:
-        yield Wait(QUIET)
+        yield from queue.live.caught_up()  # all have come before there is room for more
     yield from queue.settled("more packets than descriptors")
     if queue.keeps:
         slots = queue.slots(surplus)

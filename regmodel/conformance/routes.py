@@ -151,7 +151,7 @@ def _own_vectors(live_: Live, *, bench: Bench, lane: Lane) -> Steps[None]:
 
 
 def _fires(live_: Live, due: int, why: str) -> Steps[None]:
-    got = yield Fired(SOON if due else NEVER)
+    got = (yield from live_.fired(SOON)) if due else (yield Fired(NEVER))
     live_.claim(got == due, f"{why}: vectors {bits(got)} fired, not {bits(due)}")
 
 
