@@ -11,14 +11,17 @@ from hypothesis import HealthCheck, settings
 from tests.cells import AXES, pairwise
 from tests.support.afterwards import AFTERWARDS
 from tests.support.interleaving import at  # noqa: F401
+from tests.support.thorough import THOROUGH
 
 if TYPE_CHECKING:
     from emulators.qemu import Lab
 
-# Everywhere what Hypothesis does where CI is set: an example takes as long as it takes, and each run tries the same ones.
+# Everywhere what Hypothesis does where CI is set: an example takes as long as it takes, and each run tries the same ones. Who is
+# thorough tries others each time.
 settings.register_profile(
-    "regmodel", derandomize=True, database=None, print_blob=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+    "regmodel", derandomize=THOROUGH == 1, database=None, print_blob=True, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
 settings.load_profile("regmodel")
 
 

@@ -17,7 +17,7 @@ from emulators.qemu.vm import VM
 
 HUGE_PAGE = 2 << 20  # bytes
 PROMPT = "testpmd> "
-_EVENT = r"(\r?\nPort \d+: [^\r\n]* event\r?\n)?"  # of another thread, which may come in the middle of a prompt
+_EVENT = r"((?:\r?\nPort \d+: [^\r\n]* event\r?\n)*)"  # of another thread, which may come in the middle of a prompt
 _PROMPTED = _EVENT.join(map(re.escape, PROMPT))
 _IN, _OUT, _STATUS, _HOLDER = (f"/run/testpmd.{name}" for name in ("in", "out", "status", "holder"))
 # glibc buffers stdout fully when it is no terminal, while the prompt is written past it; coreutils' stdbuf undoes that.

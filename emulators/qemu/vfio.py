@@ -34,12 +34,12 @@ def bind(vm: VM, *bdfs: str, driver: str = MODULE) -> None:
 def virtual_functions(vm: VM, interface: str, count: int = 1) -> list[str]:
     """Have the PF behind a network interface make VFs (``sriov_numvfs``); their addresses. The interface comes up for it.
 
-    igb resets itself for that, and when its link is back it tells every VF (igb_main.c ``igb_ping_all_vfs``): until then, or
-    for so long as a link may take to come, is waited.
+    igb resets itself for that, and when its link is back it tells every VF (igb_main.c ``igb_ping_all_vfs``). So this waits until
+    the link is there, and until it is back: at most 10 s each, as there may be no cable.
     """
     net = f"/sys/class/net/{interface}"
     device, until = f"{net}/device", "for i in $(seq 100); do [ {} ] && break; sleep 0.1; done"
     up, again = until.format(f"$(cat {net}/carrier) = 1"), until.format(f"$(cat {net}/carrier_up_count) -gt $n")
-    vm.run(f"ip link set {interface} up && {up}; n=$(cat {net}/carrier_up_count); "
+    vm.run(f"ip link set {interface} up && {up} && n=$(cat {net}/carrier_up_count) && "
            f"echo {count} > {device}/sriov_numvfs && {again}", check=True)
     return [vm.run(f"basename $(readlink {device}/virtfn{number})", check=True).text for number in range(count)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from regmodel.catalogue import find
 from regmodel.conformance.accesses import ROUNDS, Access, ConfigRead, ConfigWrite, Fired, Inject, Now, Read, Wait, Write, run
 from regmodel.conformance.outcomes import Outcome
 from regmodel.conformance.suite import TESTS, judge, select
+from regmodel.function import CONFIG_REGION
 from tests.conformance.test_suite import problems
 
 TELLING, ANSWERED = (Write, ConfigWrite), (Read, ConfigRead)
@@ -69,6 +71,27 @@ def test_a_device_that_stands_still_is_not_accused(name: str, test: str) -> None
         report = run(judge(device, target.abilities, tests=tests), StandsStill(target))
     assert problems(report) == []
     assert report.counts[Outcome.PASS] == honest.counts[Outcome.PASS]
+
+
+class OutOfReach:
+    """``target`` without a way to its configuration space."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+        target.perform(ConfigWrite(4, 2, 6))  # memory and bus master, by whoever has the way
+
+    def perform(self, access: Access) -> int:
+        assert not isinstance(access, ConfigRead | ConfigWrite), access
+        return int(self.target.perform(access))
+
+
+@pytest.mark.parametrize("name", ["igbvf", "virtio-net", "vmxnet3"])
+def test_configuration_space_is_not_asked_where_it_is_out_of_reach(name: str) -> None:
+    device, tests = find(name), select(TESTS, ["ring_overrun", "ring_stop"])
+    with open_target("inprocess", device) as target:
+        abilities = replace(target.abilities, files=target.abilities.files - {CONFIG_REGION}, resets=frozenset())
+        report = run(judge(device, abilities, tests=tests), OutOfReach(target))
+    assert problems(report) == [] and report.counts[Outcome.PASS]
 
 
 class Counts:

@@ -52,11 +52,12 @@ def test_our_model_on_the_socket(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.alone
-def test_our_model_on_the_socket_in_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["igbvf", "virtio-net", "vmxnet3"])
+def test_our_model_on_the_socket_in_time(name: str, tmp_path: Path) -> None:
     """With a neighbour, so that nothing of the rings is left out."""
-    with ServerProcess(["igbvf", "igbvf"], folder=tmp_path) as server:
+    with ServerProcess([name, name], folder=tmp_path) as server:
         here, there = (f"vfio-user:{path}" for path in server.sockets)
-        report = judge_via(here, find("igbvf"), neighbour=there)
+        report = judge_via(here, find(name), neighbour=there)
     assert problems(report) == [] and report.passed
     assert report.seconds < 30
 

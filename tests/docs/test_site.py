@@ -268,13 +268,15 @@ def test_a_device_takes_less_than_a_megabyte(site: Site, name: str) -> None:
     assert sum(path.stat().st_size for path in pages) < 1_000_000
 
 
+@pytest.mark.alone
 def test_all_of_it_is_built_within_a_minute(site: Site) -> None:
     """Of one processor, however many it had, and whatever else the machine did."""
     assert 1 < site.seconds < 60
 
 
+@pytest.mark.alone
 def test_a_build_after_a_change_is_quick(site: Site) -> None:
-    """Measured likewise, beside all of it. Where a description was changed its pages are made anew, those of others are not."""
+    """Measured likewise. Where a description was changed its pages are made anew, and those of other devices are not."""
     file = site.folder.parent / "regmodel" / "bars" / "avp.py"
     page, other = (site.folder / "devices" / name / "bar0.html" for name in ("avp", "igbvf"))
     before, text = file.read_text(), page.read_text()
@@ -288,7 +290,7 @@ def test_a_build_after_a_change_is_quick(site: Site) -> None:
     assert done.returncode == 0, done.stderr
     assert new in page.read_text() and old not in page.read_text()
     assert other.stat().st_mtime_ns == kept
-    assert took < site.seconds / 3, (took, site.seconds)
+    assert took < 5, took
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -116,6 +116,8 @@ def sides(pair: Pair, side: str) -> tuple[int, int]:
         queues = pair.bench.stats()["card"]["nics"][f"nic{nic}"]["transmit" if way == "tx" else "receive"]
         if said[f"ucast pkts {way}"] == sum(queue[f"ucastPkts{way.title()}OK"] for queue in queues):
             break
+    else:
+        raise AssertionError((said, queues))
     return said[f"ucast pkts {way}"], said[f"{large} pkts {way}"]
 
 

@@ -15,6 +15,7 @@ Source: DPDK avp_ethdev.c ``eth_avp_dev_init``, ``avp_dev_create``, ``avp_dev_co
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 
 from drivers.errors import DeviceGone, DriverError
@@ -42,12 +43,14 @@ _DETACHED, _ATTACHED, _ERROR = (MIGRATION[name] for name in ("DETACHED", "ATTACH
 
 
 class Avp(EthDev):
-    """An AVP port. ``patience``: seconds that the host is given to answer a request."""
+    """An AVP port. ``patience``: seconds that the host is given to answer a request, more than 0. Raises ``UsageError``."""
 
     driver = "avp"
 
     def __init__(self, transport: Transport, device: Device, *, patience: float = PATIENCE) -> None:
         super().__init__(transport, device)
+        if not 0 < patience < math.inf:
+            raise UsageError(f"{transport.name}: a patience of {patience:g} s: give a number of seconds above 0")
         self.patience = patience
         self.registers = Registers(device, transport)
         status = self.registers.migration_status.read()

@@ -54,9 +54,10 @@ def test_what_comes_behind_a_prompt_belongs_to_the_next_answer(guest: Guest, pmd
 
 
 @pytest.mark.parametrize("at", range(1, len(PROMPT)))
-def test_a_port_may_interrupt_a_prompt(guest: Guest, pmd: Testpmd, at: int) -> None:
-    guest.said = f"show port 0\r\nup\r\n{PROMPT[:at]}{EVENT}{PROMPT[at:]}".encode()
-    assert pmd("show port 0", timeout=0.1) == "up\n" + EVENT[1:]
+@pytest.mark.parametrize("ports", [1, 2])
+def test_a_port_may_interrupt_a_prompt(guest: Guest, pmd: Testpmd, at: int, ports: int) -> None:
+    guest.said = f"show port 0\r\nup\r\n{PROMPT[:at]}{EVENT * ports}{PROMPT[at:]}".encode()
+    assert pmd("show port 0", timeout=0.1) == "up\n" + EVENT[1:] * ports
     assert types(guest, pmd, "stop", "") == ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from threading import Event, Thread
@@ -32,14 +33,13 @@ def qemu(sock: socket.socket, over: Event, *events: str) -> None:
 
 def test_an_event_is_waited_for_as_long_as_it_can_come() -> None:
     (here, there), over = socket.socketpair(), Event()
-    thread = Thread(target=qemu, args=(there, over, "RESUME", "DEVICE_DELETED"))
+    thread = Thread(target=qemu, args=(there, over, "RESUME", "DEVICE_DELETED"), daemon=True)
     thread.start()
-    monitor = Monitor(here)
-    assert monitor.event("DEVICE_DELETED", 600)["event"] == "DEVICE_DELETED"
-    with pytest.raises(GuestTimeout, match="QMP event STOP: QEMU did not answer in 0 s"):
-        monitor.event("STOP", 0.2)
-    over.set()
-    with pytest.raises(GuestDied, match="QMP event STOP: QEMU is gone"):
-        monitor.event("STOP", 600)
-    monitor.close()
+    with contextlib.closing(Monitor(here)) as monitor:
+        assert monitor.event("DEVICE_DELETED", 60)["event"] == "DEVICE_DELETED"
+        with pytest.raises(GuestTimeout, match="QMP event STOP: QEMU did not answer in 0 s"):
+            monitor.event("STOP", 0.2)
+        over.set()
+        with pytest.raises(GuestDied, match="QMP event STOP: QEMU is gone"):
+            monitor.event("STOP", 60)
     thread.join()

@@ -10,6 +10,7 @@ import pytest
 from drivers.errors import DriverError, MailboxRefused, MailboxTimeout, RingError, UnsupportedReply
 from drivers.nics.avp import Avp
 from regmodel.devices.avp import AVP
+from regmodel.errors import UsageError
 from tests.drivers.nics.avp.bench import Bench, frame
 
 
@@ -66,6 +67,12 @@ def test_a_host_may_be_given_longer(bench: Bench) -> None:
     with pytest.raises(MailboxTimeout, match="does not answer shutdown_device within 7 s"):
         port.reset()
     assert 7 <= port.transport.now() - start < 8
+
+
+@pytest.mark.parametrize("patience", [0, -1, float("inf"), float("nan")])
+def test_a_patience_that_is_none(bench: Bench, patience: float) -> None:
+    with pytest.raises(UsageError, match=r"a patience of \S+ s: give a number of seconds above 0"):
+        Avp(bench.transports[0], AVP, patience=patience)
 
 
 def test_a_host_that_refuses(bench: Bench) -> None:
