@@ -16,8 +16,8 @@ from tests.support.thorough import THOROUGH
 if TYPE_CHECKING:
     from emulators.qemu import Lab
 
-# Everywhere what Hypothesis does where CI is set: an example takes as long as it takes, and each run tries the same ones. Who is
-# thorough tries others each time.
+# Everywhere what Hypothesis does where CI is set: an example takes as long as it takes, and each run tries the same ones, but
+# other ones each time where it is asked to be thorough.
 settings.register_profile(
     "regmodel", derandomize=THOROUGH == 1, database=None, print_blob=True, deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

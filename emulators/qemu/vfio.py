@@ -34,8 +34,8 @@ def bind(vm: VM, *bdfs: str, driver: str = MODULE) -> None:
 def virtual_functions(vm: VM, interface: str, count: int = 1) -> list[str]:
     """Have the PF behind a network interface make VFs (``sriov_numvfs``); their addresses. The interface comes up for it.
 
-    igb resets itself for that, and when its link is back it tells every VF (igb_main.c ``igb_ping_all_vfs``). So this waits until
-    the link is there, and until it is back: at most 10 s each, as there may be no cable.
+    igb resets itself for that, and when its link is back it tells every VF (igb_main.c ``igb_ping_all_vfs``). So this waits for
+    the link to come, and to come back: at most 10 s each, as there may be no cable.
     """
     net = f"/sys/class/net/{interface}"
     device, until = f"{net}/device", "for i in $(seq 100); do [ {} ] && break; sleep 0.1; done"
