@@ -216,7 +216,7 @@ PHASES = (
 )  # fmt: skip
 
 
-class _Trace:
+class Trace:
     """The accesses to ``function`` since the last look, none left out."""
 
     def __init__(self, path: Path, function: Function) -> None:
@@ -245,7 +245,7 @@ def run(side: Side, phases: Sequence[Phase] = PHASES) -> Capture:
     """Take ``side`` through ``phases``."""
     vm, capture, form = side.vm, Capture(), Canonical(IGBVF)
     vm.run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1", check=True)
-    trace = _Trace(side.trace, side.function())
+    trace = Trace(side.trace, side.function())
     for event in EVENTS:
         vm.qmp("trace-event-set-state", name=event, enable=True)
     for phase in phases:

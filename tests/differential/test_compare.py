@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from regmodel.devices.igbvf import IGBVF
-from tests.differential import peer
+from tests.differential import capture, peer
 from tests.differential.canonical import STATISTICS, Canonical, Phase
 from tests.differential.capture import PHASES
 from tests.differential.compare import Difference, Entry, blocks, compare, configuration, judge, load, sequences
@@ -19,6 +19,7 @@ OFFSET = {
     "eicr": 0x1580, "eitr": 0x1680, "ivar0": 0x1700, "tdbal": 0x3800, "txctl": 0x3814, "rdt": 0x2818, "tdt": 0x3818,
 }  # fmt: skip
 COUNTERS = [0xF10, 0xF18, 0xF14, 0xF34, 0xF3C, 0xF50, 0xF44, 0xF48, 0xF40]
+OPS = {"R": "read", "W": "write"}
 CANONICAL = Canonical(IGBVF, known=[0x105E0002, 0x0100])
 
 
@@ -126,6 +127,28 @@ def test_a_run_of_the_watchdog_that_has_begun_is_under_way_until_its_kick(before
         assert all(CANONICAL.under_way([*trace(before), *trace(short)[: count + 1]]) for count in range(len(trace(short))))
     assert not CANONICAL.under_way([*trace(before), *look, *trace("W eics 2")])
     assert not CANONICAL.under_way(trace(before))
+
+
+def test_a_phase_does_not_end_within_a_run_of_the_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on while the phase is cut, and then nothing is left for the next one but what came after it."""
+    log = tmp_path / "trace"
+    run, later = trace("R mbx 0; R status 3; statistics; W eics 2"), trace("R status 3")
+    lines = [
+        f"memory_region_ops_{OPS[a.op]} cpu 0 mr 0x5 addr {a.offset:#x} value {a.value:#x} size 4 name 'b'"
+        for a in (*run, *later)
+    ]
+    log.write_text("of somebody else\n")
+    taken = capture.Trace(log, Function("01:10.0", 0, 0x4000))
+
+    def goes_on(count: int) -> None:
+        with log.open("a") as file:
+            file.writelines(f"{lines.pop(0)}\n" for _ in range(count))
+
+    monkeypatch.setattr(capture.time, "sleep", lambda _: goes_on(1))
+    goes_on(6)
+    assert taken.cut(CANONICAL) == run
+    goes_on(1)
+    assert taken.cut(CANONICAL) == later
 
 
 def test_a_late_kick_does_not_take_the_statistics_of_an_interface_that_goes_down() -> None:
